@@ -100,7 +100,7 @@ let package = Package(
         library(
             "HubClient",
             [
-                "MQTT", "AMQP", "JSON", "HubModel", nioCore, nioPosix, nioSSL, nioTLS, crypto, asyncHTTPClient,
+                "MQTT", "AMQP", "JSON", "HubModel", nioCore, nioPosix, nioHTTP1, nioSSL, nioTLS, crypto, asyncHTTPClient,
             ]
         ),
         library("EmbeddedStore", ["HubModel", "EventLog", "JSON", nioCore, grdb, logging]),
