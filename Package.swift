@@ -24,6 +24,7 @@ let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-htt
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let collections = Target.Dependency.product(name: "Collections", package: "swift-collections")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras = Target.Dependency.product(name: "CryptoExtras", package: "swift-crypto")
 let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
 let asn1 = Target.Dependency.product(name: "SwiftASN1", package: "swift-asn1")
 let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -84,7 +85,10 @@ let package = Package(
         library("Hub", ["HubModel", "JSON", "AMQP", nioCore, crypto, logging, x509]),
         library(
             "HubTransport",
-            [nioCore, nioPosix, nioSSL, nioTLS, nioHTTP1, nioWebSocket, crypto, x509, asn1, logging, serviceLifecycle]
+            [
+                nioCore, nioPosix, nioSSL, nioTLS, nioHTTP1, nioWebSocket, crypto, cryptoExtras, x509, asn1, logging,
+                serviceLifecycle,
+            ]
         ),
 
         // Row 4: the edges.
