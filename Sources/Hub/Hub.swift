@@ -1,1 +1,92 @@
-enum HubPlaceholder {}
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+public import HubModel
+public import Logging
+
+/// What a hub is called, and by what names it is reached.
+public struct HubNames: Sendable, Hashable {
+    /// The names that clients use in user names, audiences and addresses; the first one is the hub's own.
+    public let hostNames: [String]
+
+    /// Names a hub; `hostNames` is not empty.
+    public init(hostNames: [String]) {
+        precondition(!hostNames.isEmpty, "a hub has at least one host name")
+        self.hostNames = hostNames
+    }
+
+    /// The hub's own host name.
+    public var hostName: String { hostNames[0] }
+
+    /// The first label of the host name, or all of it for an IP address: the name of the event hub entity.
+    public var shortName: String { Self.shortName(of: hostName) }
+
+    /// The first label of a host name, or all of an IP address.
+    public static func shortName(of hostName: String) -> String {
+        let isAddress = hostName.contains(":") || hostName.allSatisfy { $0 == "." || $0.isNumber }
+        return isAddress ? hostName : hostName.split(separator: ".").first.map(String.init) ?? hostName
+    }
+
+    /// Says whether a host, with or without a port, is one of the hub's names; upper and lower case are alike.
+    public func contains(host: some StringProtocol) -> Bool {
+        let wanted = host.lowercased()
+        return hostNames.contains { name in
+            let own = name.lowercased()
+            guard wanted.hasPrefix(own) else { return false }
+            let rest = wanted.dropFirst(own.count)
+            return rest.isEmpty || (rest.first == ":" && rest.dropFirst().allSatisfy(\.isNumber))
+        }
+    }
+}
+
+/// What the hub does, for every protocol alike: one of these stands behind all fronts.
+public final class Hub: Sendable {
+    /// What it is called.
+    public let names: HubNames
+    /// Its limits.
+    public let limits: Limits
+    /// The stores it stands on.
+    public let stores: Stores
+    /// Who may sign in as a device or a module.
+    public let devices: any DeviceAuthenticating
+    /// Who may act as a back end.
+    public let services: any ServiceAuthenticating
+    /// Who is connected.
+    public let directory: Directory
+    /// What it counts about itself.
+    public let metrics: HubMetrics
+    /// The time.
+    public let clock: HubClock
+    /// Where it logs.
+    public let logger: Logger
+
+    /// Puts a hub together.
+    public init(
+        names: HubNames,
+        limits: Limits,
+        stores: Stores,
+        devices: any DeviceAuthenticating,
+        services: any ServiceAuthenticating,
+        metrics: HubMetrics,
+        clock: HubClock,
+        logger: Logger
+    ) {
+        self.names = names
+        self.limits = limits
+        self.stores = stores
+        self.devices = devices
+        self.services = services
+        self.metrics = metrics
+        self.clock = clock
+        self.logger = logger
+        let directory = Directory(clock: clock)
+        self.directory = directory
+        stores.bus.listen { signal in
+            switch signal {
+            case .identityRevoked(let id, let keeping): directory.revoke(id, keeping: keeping)
+            case .policiesChanged: directory.recheckPolicies(isStillGood: services.isStillGood(policy:_:))
+            }
+        }
+    }
+}

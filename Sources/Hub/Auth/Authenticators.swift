@@ -1,0 +1,58 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+public import HubModel
+
+/// What a device or a module offers as proof.
+public enum DeviceCredential: Sendable {
+    /// A shared access signature, as text.
+    case token(String)
+    /// The certificates of a TLS handshake in DER form, the peer's own first.
+    case certificateChain([[UInt8]])
+    /// Nothing at all.
+    case nothing
+}
+
+/// Which rule a service's token is signed by (docs/wire/security.md#dialects).
+public enum TokenDialect: Sendable, Hashable {
+    /// The hub's: the HMAC key is what the base64 text of the policy key decodes to.
+    case hub
+    /// Event Hubs': the HMAC key is the text of the policy key.
+    case eventHubs
+}
+
+/// Decides whether a device or a module is who it says.
+public protocol DeviceAuthenticating: Sendable {
+    /// Authenticates an identity by what it offers.
+    ///
+    /// - Throws: ``HubError`` `.unauthorized` for an unknown or disabled identity, a wrong, malformed or expired
+    ///   credential alike, with one text and at equal cost; `.notSupported` for a kind of credential the hub does not
+    ///   take yet; `.serviceUnavailable` where the store can't tell (never to be shown to a peer as a refusal of the
+    ///   credential).
+    func authenticate(
+        _ id: IdentityID,
+        credential: DeviceCredential,
+        nowSeconds: Int64
+    ) async throws -> AuthenticatedIdentity
+}
+
+/// Decides which shared access policy a service holds a key of; called on any thread, never waits.
+public protocol ServiceAuthenticating: Sendable {
+    /// Authenticates a token.
+    ///
+    /// - Throws: `.unauthorized` with the reason.
+    func authenticate(token: String, dialect: TokenDialect, nowSeconds: Int64) throws(HubError) -> ServicePrincipal
+
+    /// Authenticates the name of a policy and the text of one of its keys, as SASL PLAIN carries them.
+    ///
+    /// - Throws: `.unauthorized`.
+    func authenticate(policy: String, key: String) throws(HubError) -> ServicePrincipal
+
+    /// Says whether a principal that was authenticated earlier still would be: its policy is there, with that key and
+    /// those rights. Its expiry is the caller's business.
+    func isStillGood(_ principal: ServicePrincipal) -> Bool
+
+    /// Says whether a policy still is there with a key in that slot that was not changed since the call named.
+    func isStillGood(policy: String, _ slot: KeySlot) -> Bool
+}

@@ -1,0 +1,152 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+public import HubModel
+import Synchronization
+
+/// Knows which identity is connected, and by which connection.
+///
+/// Any identity has at most one connection, whatever its protocol: a newer one takes over. The directory is split into
+/// shards by device id (so a device and its modules share one), each under its own short lock, and calls nothing while
+/// it holds one.
+public final class Directory: Sendable {
+    /// Proves that nothing was revoked between the begin of a sign-in and its registration.
+    public struct SignInTicket: Sendable {
+        fileprivate let revocations: UInt64
+    }
+
+    /// What became of a registration.
+    public enum Registration: Sendable {
+        /// The connection is the identity's own now; the number tells it from later ones.
+        case registered(connectionNumber: UInt64)
+        /// Something was revoked meanwhile: authenticate again.
+        case stale
+    }
+
+    /// What is known of an identity's connection.
+    public struct Presence: Sendable, Hashable {
+        /// Whether it is connected now.
+        public var isConnected: Bool
+        /// When it last connected or disconnected, in milliseconds since 1970 UTC.
+        public var changedMilliseconds: Int64
+    }
+
+    private struct Entry {
+        var link: DeviceLink
+        var identity: AuthenticatedIdentity
+        var number: UInt64
+    }
+
+    private struct State {
+        var entries: [IdentityID: Entry] = [:]
+        var presence: [IdentityID: Presence] = [:]
+        var revocations: UInt64 = 0
+    }
+
+    private final class Shard: Sendable {
+        let state = Mutex(State())
+    }
+
+    private static let shardCount = 64
+
+    private let shards: [Shard]
+    private let lastNumber = Atomic<UInt64>(0)
+    private let clock: HubClock
+
+    /// Makes an empty directory.
+    public init(clock: HubClock) {
+        self.clock = clock
+        shards = (0..<Self.shardCount).map { _ in Shard() }
+    }
+
+    /// Begins a sign-in; call this before reading the identity from the store.
+    public func beginSignIn(_ id: IdentityID) -> SignInTicket {
+        SignInTicket(revocations: shard(id).state.withLock { $0.revocations })
+    }
+
+    /// Makes a connection the identity's own, and ends the one it had.
+    public func register(_ identity: AuthenticatedIdentity, link: DeviceLink, ticket: SignInTicket) -> Registration {
+        let number = lastNumber.wrappingAdd(1, ordering: .relaxed).newValue
+        let now = clock.milliseconds
+        let outcome = shard(identity.id).state.withLock { state -> (Registration, DeviceLink?) in
+            guard state.revocations == ticket.revocations else { return (.stale, nil) }
+            let older = state.entries.updateValue(
+                Entry(link: link, identity: identity, number: number),
+                forKey: identity.id
+            )
+            if older == nil {
+                state.presence[identity.id] = Presence(isConnected: true, changedMilliseconds: now)
+            }
+            return (.registered(connectionNumber: number), older?.link)
+        }
+        outcome.1?.deliver(.disconnect(.takenOver))
+        return outcome.0
+    }
+
+    /// Forgets a connection that ended; does nothing where a newer one has taken over.
+    public func remove(_ id: IdentityID, connectionNumber: UInt64) {
+        let now = clock.milliseconds
+        shard(id).state.withLock { state in
+            guard state.entries[id]?.number == connectionNumber else { return }
+            state.entries[id] = nil
+            state.presence[id] = Presence(isConnected: false, changedMilliseconds: now)
+        }
+    }
+
+    /// The connection of an identity, nil where it has none on this node.
+    public func link(of id: IdentityID) -> DeviceLink? {
+        shard(id).state.withLock { $0.entries[id]?.link }
+    }
+
+    /// What is known of an identity's connection, nil where it never connected since the start.
+    public func presence(of id: IdentityID) -> Presence? {
+        shard(id).state.withLock { $0.presence[id] }
+    }
+
+    /// How many identities are connected to this node.
+    public var connectedCount: Int {
+        shards.reduce(0) { $0 + $1.state.withLock { $0.entries.count } }
+    }
+
+    /// Ends the connections that a revocation concerns: the identity's own and, of a device, those of its modules.
+    ///
+    /// Connections that rest on one of the `keeping` slots of the identity's own credentials stay.
+    public func revoke(_ id: IdentityID, keeping: [KeySlot]) {
+        end(.revoked, in: [shard(id)]) { identity in
+            guard identity.id == id || (id.module == nil && identity.id.device == id.device) else { return false }
+            switch identity.proof {
+            case .identityKey(let slot), .thumbprint(let slot): return !keeping.contains(slot)
+            case .policyKey, .certificateAuthority: return keeping.isEmpty
+            }
+        }
+    }
+
+    /// Ends every connection that rests on a policy key which `isStillGood` does not vouch for.
+    public func recheckPolicies(isStillGood: (_ policy: String, KeySlot) -> Bool) {
+        end(.revoked, in: shards) { identity in
+            guard case .policyKey(let policy, let slot) = identity.proof else { return false }
+            return !isStillGood(policy, slot)
+        }
+    }
+
+    private func end(
+        _ reason: DisconnectReason,
+        in shards: [Shard],
+        where concerns: (AuthenticatedIdentity) -> Bool
+    ) {
+        for shard in shards {
+            let links = shard.state.withLock { state in
+                state.revocations &+= 1
+                return state.entries.values.filter { concerns($0.identity) }.map(\.link)
+            }
+            for link in links {
+                link.deliver(.disconnect(reason))
+            }
+        }
+    }
+
+    private func shard(_ id: IdentityID) -> Shard {
+        shards[Int(UInt(bitPattern: id.device.hashValue) % UInt(Self.shardCount))]
+    }
+}

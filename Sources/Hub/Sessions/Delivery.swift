@@ -1,0 +1,21 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+/// What the hub hands to a connection for its peer; the front renders it in its protocol.
+public enum Delivery: Sendable, Hashable {
+    /// The connection (or, where one carries many identities, this identity's part of it) must end.
+    case disconnect(DisconnectReason)
+}
+
+/// Why the hub ends a connection.
+public enum DisconnectReason: String, Sendable, Hashable, CaseIterable {
+    /// The same identity connected anew.
+    case takenOver
+    /// The identity was disabled or deleted, or the credential it signed in with was changed.
+    case revoked
+    /// The token's time is over.
+    case tokenExpired
+    /// The hub stops.
+    case shuttingDown
+}

@@ -1,0 +1,239 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import HubModel
+public import NIOCore
+
+/// Messages of one sender, encoded into event records as they arrive, to be published together.
+///
+/// For each message: `begin()`, then its properties in any order, then `finish(body:)`. Nothing is allocated for a
+/// message but what the batch's one buffer grows by. Records are laid out as ``EventRecord`` describes.
+public struct TelemetryBatch {
+    private struct Pending {
+        var property: SystemProperty
+        var start: Int
+        var count: Int
+    }
+
+    /// How many messages are finished.
+    public private(set) var count = 0
+    /// How many bytes their bodies have.
+    public private(set) var bodyBytes = 0
+
+    private let stamp: TelemetryStamp
+    private let messageSizeMax: Int
+    private var records: ByteBuffer
+    private var stampStart: Int?
+    private var recordStart = 0
+    private var applicationPropertyCount = 0
+    private var messageSize = 0
+    private var pending: [Pending] = []
+    private var values = ByteBuffer()
+    private var expiryMilliseconds: Int64?
+
+    /// Begins an empty batch; `capacity` is a guess of the bytes to come.
+    init(stamp: TelemetryStamp, messageSizeMax: Int, allocator: ByteBufferAllocator, capacity: Int) {
+        self.stamp = stamp
+        self.messageSizeMax = messageSizeMax
+        records = allocator.buffer(capacity: capacity)
+    }
+
+    /// How many bytes the batch's records have.
+    public var byteCount: Int { records.readableBytes }
+
+    /// Begins a message.
+    public mutating func begin() {
+        recordStart = records.writerIndex
+        records.writeRepeatingByte(0, count: EventBatch.recordHeaderSize + EventRecord.headerSize)
+        applicationPropertyCount = 0
+        messageSize = 0
+        pending.removeAll(keepingCapacity: true)
+        values.clear()
+        expiryMilliseconds = nil
+    }
+
+    /// Adds an application property; a later one of the same name replaces an earlier one.
+    public mutating func applicationProperty(_ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
+        if applicationPropertyCount > 0 {
+            removeApplicationProperty(name)
+        }
+        messageSize += name.count + value.count
+        applicationPropertyCount += 1
+        records.writeAMQPVariable(name, short: 0xa1, long: 0xb1)
+        records.writeAMQPVariable(value, short: 0xa1, long: 0xb1)
+    }
+
+    /// Adds an application property of the hub's own making.
+    public mutating func applicationProperty(_ name: StaticString, _ value: StaticString) {
+        applicationProperty(
+            UnsafeRawBufferPointer(start: name.utf8Start, count: name.utf8CodeUnitCount),
+            UnsafeRawBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount)
+        )
+    }
+
+    /// Sets a system property; a later value replaces an earlier one.
+    public mutating func systemProperty(_ property: SystemProperty, _ value: UnsafeRawBufferPointer) {
+        messageSize += value.count
+        pending.removeAll { $0.property == property }
+        pending.append(Pending(property: property, start: values.writerIndex, count: value.count))
+        values.writeBytes(value)
+    }
+
+    /// Sets when the message is of no use any more, in milliseconds since 1970 UTC.
+    public mutating func absoluteExpiryTime(_ milliseconds: Int64) {
+        expiryMilliseconds = milliseconds
+    }
+
+    /// Ends a message; false, and the message is taken back, where it is larger than a message may be.
+    public mutating func finish(body: ByteBuffer) -> Bool {
+        messageSize += body.readableBytes
+        guard messageSize <= messageSizeMax else {
+            abandon()
+            return false
+        }
+        let payloadStart = recordStart + EventBatch.recordHeaderSize
+        let applicationBytes = records.writerIndex - payloadStart - EventRecord.headerSize
+        let stampBack = writeStamp(payloadStart: payloadStart)
+        let annotationsStart = records.writerIndex
+        let annotationPairs = writeOwnAnnotations()
+        let propertiesStart = records.writerIndex
+        writePropertiesSection()
+        let bodyStart = records.writerIndex
+        records.writeImmutableBuffer(body)
+        let end = records.writerIndex
+
+        records.setMultipleIntegers(
+            UInt32(end - payloadStart),
+            EventDestinations.events.rawValue,
+            at: recordStart
+        )
+        records.setMultipleIntegers(
+            EventRecord.formatVersion,
+            0 as UInt8,
+            UInt16(stamp.pairs),
+            UInt16(annotationPairs),
+            UInt16(applicationPropertyCount),
+            UInt32(stampBack),
+            UInt32(stamp.entries.readableBytes),
+            at: payloadStart
+        )
+        records.setMultipleIntegers(
+            UInt32(applicationBytes),
+            UInt32(propertiesStart - annotationsStart),
+            UInt32(bodyStart - propertiesStart),
+            UInt32(end - bodyStart),
+            at: payloadStart + 16
+        )
+        count += 1
+        bodyBytes += body.readableBytes
+        return true
+    }
+
+    /// Takes back a message that was begun.
+    public mutating func abandon() {
+        records.moveWriterIndex(to: recordStart)
+    }
+
+    /// The finished records, to be appended to the log.
+    consuming func eventBatch() -> EventBatch {
+        EventBatch(partition: stamp.partition, records: records, count: count, publicCount: count)
+    }
+
+    /// Writes the stamp unless an earlier message of the batch holds it; returns how far back it lies, 0 for here.
+    private mutating func writeStamp(payloadStart: Int) -> Int {
+        if let stampStart, count > 0 {
+            return payloadStart - stampStart
+        }
+        stampStart = records.writerIndex
+        records.writeImmutableBuffer(stamp.entries)
+        return 0
+    }
+
+    private mutating func writeOwnAnnotations() -> Int {
+        var pairs = 0
+        for value in pending {
+            guard let annotation = value.property.annotation else { continue }
+            pairs += 1
+            records.writeAMQPSymbol(annotation)
+            write(value, short: 0xa1, long: 0xb1)
+        }
+        return pairs
+    }
+
+    /// Writes the properties section, its list cut after the last field that is set (AMQP 3.2.4).
+    private mutating func writePropertiesSection() {
+        let fields: [SystemProperty?] = [
+            .messageID, .userID, .to, nil, nil, .correlationID, .contentType, .contentEncoding,
+        ]
+        guard expiryMilliseconds != nil || pending.contains(where: { $0.property.annotation == nil }) else { return }
+        records.writeInteger(UInt16(0x0053))
+        records.writeInteger(UInt16(0x73d0))
+        let sizeIndex = records.writerIndex
+        records.writeRepeatingByte(0, count: 8)
+        var fieldCount = 0
+        for (index, field) in fields.enumerated() {
+            guard let field, let value = pending.first(where: { $0.property == field }) else { continue }
+            records.writeRepeatingByte(0x40, count: index - fieldCount)
+            switch field {
+            case .userID: write(value, short: 0xa0, long: 0xb0)
+            case .contentType, .contentEncoding: write(value, short: 0xa3, long: 0xb3)
+            default: write(value, short: 0xa1, long: 0xb1)
+            }
+            fieldCount = index + 1
+        }
+        if let expiryMilliseconds {
+            records.writeRepeatingByte(0x40, count: fields.count - fieldCount)
+            records.writeAMQPTimestamp(expiryMilliseconds)
+            fieldCount = fields.count + 1
+        }
+        records.setMultipleIntegers(
+            UInt32(records.writerIndex - sizeIndex - 4),
+            UInt32(fieldCount),
+            at: sizeIndex
+        )
+    }
+
+    private mutating func write(_ value: Pending, short: UInt8, long: UInt8) {
+        values.withUnsafeReadableBytes { bytes in
+            let slice = UnsafeRawBufferPointer(rebasing: bytes[value.start..<value.start + value.count])
+            records.writeAMQPVariable(slice, short: short, long: long)
+        }
+    }
+
+    /// Takes an application property of this name out of the message that is being written.
+    private mutating func removeApplicationProperty(_ name: UnsafeRawBufferPointer) {
+        let entriesStart = recordStart + EventBatch.recordHeaderSize + EventRecord.headerSize
+        guard let (start, end) = records.findEntry(name, in: entriesStart..<records.writerIndex) else { return }
+        let tail = records.getSlice(at: end, length: records.writerIndex - end) ?? ByteBuffer()
+        records.moveWriterIndex(to: start)
+        records.writeImmutableBuffer(tail)
+        applicationPropertyCount -= 1
+    }
+}
+
+extension ByteBuffer {
+    /// Finds the string-keyed entry of a name among entries of variable-width strings.
+    fileprivate func findEntry(_ name: UnsafeRawBufferPointer, in range: Range<Int>) -> (start: Int, end: Int)? {
+        withUnsafeReadableBytes { bytes in
+            let base = readerIndex
+            func content(at index: Int) -> Range<Int> {
+                if bytes[index - base] & 0xf0 == 0xa0 {
+                    return index + 2..<index + 2 + Int(bytes[index + 1 - base])
+                }
+                let size = UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: index + 1 - base, as: UInt32.self))
+                return index + 5..<index + 5 + Int(size)
+            }
+            var index = range.lowerBound
+            while index < range.upperBound {
+                let key = content(at: index)
+                let value = content(at: key.upperBound)
+                if key.count == name.count, bytes[key.lowerBound - base..<key.upperBound - base].elementsEqual(name) {
+                    return (index, value.upperBound)
+                }
+                index = value.upperBound
+            }
+            return nil
+        }
+    }
+}

@@ -1,0 +1,20 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+/// The stores that a hub stands on.
+public struct Stores: Sendable {
+    /// Identities, policies and subscriptions.
+    public let identities: any IdentityStore
+    /// Events.
+    public let events: any EventStore
+    /// What nodes tell each other.
+    public let bus: any HubBus
+
+    /// Puts stores together.
+    public init(identities: any IdentityStore, events: any EventStore, bus: any HubBus) {
+        self.identities = identities
+        self.events = events
+        self.bus = bus
+    }
+}
