@@ -135,7 +135,7 @@ let package = Package(
             "ServerTests",
             [
                 "roost", "MQTT", "AMQP", "JSON", "Hub", "HubModel", "HubClient", "HubTesting", "HubTransport", nioCore, nioPosix,
-                nioSSL, asyncHTTPClient, x509, asn1, logging, nioEmbedded,
+                nioHTTP1, nioSSL, argumentParser, asyncHTTPClient, x509, asn1, logging, nioEmbedded,
             ]
         ),
         tests("TidyTests", []),

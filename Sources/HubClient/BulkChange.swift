@@ -46,6 +46,12 @@ public struct BulkResult: Codable, Hashable, Sendable {
     /// The items that did not.
     public var errors: [Failure]
 
+    /// Makes a result.
+    public init(isSuccessful: Bool, errors: [Failure]) {
+        self.isSuccessful = isSuccessful
+        self.errors = errors
+    }
+
     /// One item that took no effect.
     public struct Failure: Codable, Hashable, Sendable {
         /// The device.

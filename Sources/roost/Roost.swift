@@ -23,5 +23,7 @@ struct Roost: AsyncParsableCommand {
     ]
 
     /// What talks to a running hub as any client does.
-    static let clientCommands: [any ParsableCommand.Type] = []
+    static let clientCommands: [any ParsableCommand.Type] = [
+        DeviceCommand.self, ConnectionStringCommand.self,
+    ]
 }

@@ -1,0 +1,128 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import ArgumentParser
+import FoundationEssentials
+import HubClient
+import HubModel
+
+/// `roost connection-string`: one line on standard output, nothing else.
+struct ConnectionStringCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "connection-string",
+        abstract: "Print the connection string of a service, an event reader or a device.",
+        discussion: "It holds a key: whoever has it can sign in.",
+        subcommands: [
+            ServiceConnectionStringCommand.self, EventHubConnectionStringCommand.self,
+            DeviceConnectionStringCommand.self,
+        ]
+    )
+}
+
+/// `roost connection-string service`.
+struct ServiceConnectionStringCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "service",
+        abstract: "What service SDKs and the az CLI sign in with."
+    )
+
+    @Option(name: .long, help: .init("The shared access policy.", valueName: "name"))
+    var policy = PolicyName.owner
+
+    @OptionGroup var hub: HubOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        try await reportingErrors {
+            let target = try self.hub.resolve()
+            guard let file = target.file else {
+                let given = try target.policy()
+                let string = ConnectionString(
+                    peer: .service(policy: given.name),
+                    hostName: target.address.hostName,
+                    key: given.key
+                )
+                return try printConnectionString(string, json: self.output.json)
+            }
+            try printConnectionString(file.serviceConnectionString(policy: self.policy), json: self.output.json)
+        }
+    }
+}
+
+/// `roost connection-string eventhub`.
+struct EventHubConnectionStringCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "eventhub",
+        abstract: "What readers of the built-in Event Hubs-compatible endpoint sign in with."
+    )
+
+    @Option(name: .long, help: .init("The shared access policy; it needs the right ServiceConnect.", valueName: "name"))
+    var policy = PolicyName.service
+
+    @OptionGroup var hub: HubOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        try await reportingErrors {
+            let target = try self.hub.resolve()
+            guard let file = target.file else {
+                let given = try target.policy()
+                let peer = ConnectionString.Peer.eventHub(policy: given.name, name: target.eventHubName)
+                let string = ConnectionString(peer: peer, hostName: target.address.hostName, key: given.key)
+                return try printConnectionString(string, json: self.output.json)
+            }
+            try printConnectionString(file.eventHubConnectionString(policy: self.policy), json: self.output.json)
+        }
+    }
+}
+
+/// `roost connection-string device`: asks the running hub for the device's key.
+struct DeviceConnectionStringCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "device",
+        abstract: "What a device signs in with; the hub must be running."
+    )
+
+    @Argument(help: .init("The id of the device.", valueName: "id"))
+    var id: String
+
+    @Flag(name: .long, help: "With the second key.")
+    var secondary = false
+
+    @OptionGroup var hub: HubOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        try await reportingErrors {
+            let target = try self.hub.resolve()
+            let device = try await target.withService { try await $0.device(self.id).value }
+            let key = try Self.key(of: device, secondary: self.secondary)
+            let string = ConnectionString(
+                peer: .device(id: device.deviceID),
+                hostName: target.address.hostName,
+                key: key
+            )
+            try printConnectionString(string, json: self.output.json)
+        }
+    }
+
+    /// The key of a device.
+    ///
+    /// - Throws: ``CommandError/noKey(deviceID:)`` when it signs in with a certificate.
+    static func key(of device: DeviceIdentity, secondary: Bool = false) throws(CommandError) -> String {
+        let keys = device.authentication?.symmetricKey
+        guard let key = secondary ? keys?.secondaryKey : keys?.primaryKey, !key.isEmpty else {
+            throw .noKey(deviceID: device.deviceID)
+        }
+        return key
+    }
+}
+
+private func printConnectionString(_ string: ConnectionString, json: Bool) throws {
+    guard json else { return print(string.text) }
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .withoutEscapingSlashes
+    let document = try encoder.encode(["connectionString": string.text])
+    print(String(decoding: document, as: UTF8.self))
+}
