@@ -1,0 +1,5 @@
+# Roost, a self-hosted IoT hub.
+# Copyright the Roost authors.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Proofs that what was acknowledged is kept."""
