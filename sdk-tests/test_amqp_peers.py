@@ -8,7 +8,7 @@ import pytest
 import uamqp
 from proton import Described, Message, SSLDomain, symbol, timestamp, ulong
 from proton.handlers import MessagingHandler
-from proton.reactor import Container, Selector
+from proton.reactor import Container, Filter, Selector
 
 from support import mqtt
 

@@ -2,7 +2,7 @@
 # Copyright the Roost authors.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Reads a trace of system calls and finds acknowledgements that were written before what they acknowledge was synced."""
+"""Reads a trace of system calls and finds acknowledgements written before what they acknowledge was synced."""
 
 import dataclasses
 import pathlib
