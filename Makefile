@@ -15,9 +15,9 @@ ARGUMENTS ?=
 help:  ## Show this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
-run:  ## Build the release program and serve a hub from ./data (ARGUMENTS= is passed on).
+run:  ## Build the release program and serve a hub from ./roost-data (ARGUMENTS= is passed on).
 	@scripts/build
-	@exec .build-release/release/roost serve --data data $(ARGUMENTS)
+	@exec .build-release/release/roost serve $(ARGUMENTS)
 
 build:  ## Build the release program: .build-release/release/roost
 	@scripts/build
@@ -40,5 +40,5 @@ fuzz:  ## Fuzz each decoder for SECONDS_EACH seconds (default 600).
 crash:  ## Kill the real server under load ROUNDS times and check what it acknowledged.
 	@scripts/crash $(ROUNDS)
 
-clean-free:  ## Remove build folders and the Python environment; ./data stays.
+clean-free:  ## Remove build folders and the Python environment; ./roost-data stays.
 	rm -rf .build .build-release .build-fuzz .venv .build-results
