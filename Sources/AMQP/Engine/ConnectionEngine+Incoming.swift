@@ -1,0 +1,160 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import NIOCore
+
+// Messages that come, and what the peer says of ours (AMQP 2.6.12 to 2.6.14).
+extension ConnectionEngine {
+    func transferReceived(_ transfer: Transfer, payload: ByteBuffer, session: Session) {
+        guard session.incomingWindow > 0 else {
+            fail(session, AMQPError(.windowViolation, "There were more transfer frames than the window allows."))
+            return
+        }
+        session.nextIncomingID &+= 1
+        session.incomingWindow -= 1
+        if session.incomingWindow <= limits.incomingWindow / 2 {
+            session.incomingWindow = limits.incomingWindow
+            writeFlow(session)
+        }
+        guard let link = session.linksByRemoteHandle[transfer.handle] else {
+            fail(session, AMQPError(.unattachedHandle, "No link has the handle \(transfer.handle)."))
+            return
+        }
+        guard link.state == .attached else { return }
+        guard link.role == .receiver else {
+            fail(link, AMQPError(.notAllowed, "Messages go the other way on this link."))
+            return
+        }
+        if link.partial != nil {
+            continueDelivery(transfer, payload: payload, link: link)
+        } else {
+            beginDelivery(transfer, payload: payload, link: link)
+        }
+    }
+
+    private func beginDelivery(_ transfer: Transfer, payload: ByteBuffer, link: Link) {
+        guard let id = transfer.deliveryID, let tag = transfer.deliveryTag else {
+            fail(link.session, AMQPError(.invalidField, "The first transfer of a delivery lacks its id or tag."))
+            return
+        }
+        guard tag.readableBytes <= limits.deliveryTagBytesMax else {
+            fail(link.session, AMQPError(.invalidField, "The delivery-tag is longer than 32 bytes."))
+            return
+        }
+        link.deliveryCount &+= 1
+        if link.credit > 0 {
+            link.credit -= 1
+        } else {
+            link.creditOverrun += 1
+            guard link.creditOverrun <= limits.creditOverrunMax else {
+                fail(link, AMQPError(.transferLimitExceeded, "There were more messages than the credit allows."))
+                return
+            }
+        }
+        guard transfer.aborted != true else {
+            topUpCredit(link)
+            return
+        }
+        guard isWithinSize(payload.readableBytes, link: link) else { return }
+        let delivery = Delivery(
+            id: id,
+            tag: tag,
+            messageFormat: transfer.messageFormat ?? 0,
+            isSettled: transfer.settled ?? false,
+            payload: payload
+        )
+        guard transfer.more == true else {
+            complete(delivery, link: link)
+            return
+        }
+        guard incompleteBytes + payload.readableBytes <= limits.incompleteDeliveryBytesMax else {
+            fail(AMQPError(.resourceLimitExceeded, "There are too many unfinished deliveries."))
+            return
+        }
+        incompleteBytes += payload.readableBytes
+        link.partial = Link.PartialDelivery(delivery: delivery, frames: 1)
+    }
+
+    private func continueDelivery(_ transfer: Transfer, payload: ByteBuffer, link: Link) {
+        guard var partial = link.partial else { return }
+        if let id = transfer.deliveryID, id != partial.delivery.id {
+            fail(link.session, AMQPError(.invalidField, "A delivery begins before the one before it is complete."))
+            return
+        }
+        link.partial = nil
+        let before = partial.delivery.payload.readableBytes
+        incompleteBytes -= before
+        guard transfer.aborted != true else {
+            topUpCredit(link)
+            return
+        }
+        guard isWithinSize(before + payload.readableBytes, link: link) else { return }
+        partial.frames += 1
+        partial.delivery.payload.writeImmutableBuffer(payload)
+        if transfer.settled == true { partial.delivery.isSettled = true }
+        guard transfer.more == true else {
+            complete(partial.delivery, link: link)
+            return
+        }
+        let after = partial.delivery.payload.readableBytes
+        guard incompleteBytes + after <= limits.incompleteDeliveryBytesMax, partial.frames < limits.framesPerDeliveryMax
+        else {
+            fail(AMQPError(.resourceLimitExceeded, "There are too many unfinished deliveries."))
+            return
+        }
+        incompleteBytes += after
+        link.partial = partial
+    }
+
+    private func isWithinSize(_ bytes: Int, link: Link) -> Bool {
+        guard UInt64(bytes) <= link.messageBytesMax else {
+            let text = "A message is larger than the \(link.messageBytesMax) bytes that this link allows."
+            fail(link, AMQPError(.messageSizeExceeded, text))
+            return false
+        }
+        return true
+    }
+
+    private func complete(_ delivery: Delivery, link: Link) {
+        if !delivery.isSettled {
+            link.session.unsettledIncoming += 1
+            guard link.session.unsettledIncoming <= limits.unsettledMax else {
+                fail(link.session, AMQPError(.resourceLimitExceeded, "There are too many unsettled deliveries."))
+                return
+            }
+        }
+        events.append(.delivery(link, delivery))
+        topUpCredit(link)
+    }
+
+    private func topUpCredit(_ link: Link) {
+        guard link.creditTarget > 0, link.credit <= link.creditTarget / 2 else { return }
+        grantCredit(link.creditTarget, to: link)
+    }
+
+    func dispositionReceived(_ disposition: Disposition, session: Session) {
+        // What a sender says of its own settled deliveries changes nothing here.
+        guard disposition.role == .receiver, !session.unsettledOutgoing.isEmpty else { return }
+        let last = disposition.last ?? disposition.first
+        let count = last &- disposition.first
+        guard count < 1 << 31 else {
+            fail(session, AMQPError(.invalidField, "The range of a disposition ends before it begins."))
+            return
+        }
+        let ids: [UInt32]
+        if count < session.unsettledOutgoing.count {
+            ids = (0...count).map { disposition.first &+ $0 }
+        } else {
+            // A range may name far more deliveries than there are.
+            ids = session.unsettledOutgoing.keys.filter { $0 &- disposition.first <= count }
+                .sorted { $0 &- disposition.first < $1 &- disposition.first }
+        }
+        for id in ids {
+            guard let unsettled = session.unsettledOutgoing[id] else { continue }
+            let settled = disposition.settled ?? false
+            if settled { session.unsettledOutgoing[id] = nil }
+            events.append(.disposition(unsettled.link, deliveryID: id, state: disposition.state, settled: settled))
+        }
+    }
+}
