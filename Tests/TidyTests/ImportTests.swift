@@ -11,7 +11,8 @@ import Testing
 @Suite struct ImportTests {
     /// Modules that any target may use.
     private static let common: Set<String> = [
-        "Swift", "Synchronization", "Glibc", "Musl", "Darwin", "FoundationEssentials", "Logging", "Metrics", "Collections",
+        "Swift", "Synchronization", "Glibc", "Musl", "Darwin", "FoundationEssentials", "Logging", "Metrics",
+        "Collections",
         "DequeModule", "OrderedCollections", "HeapModule", "BasicContainers",
     ]
     private static let loops: Set<String> = ["NIOCore", "NIOConcurrencyHelpers"]

@@ -34,7 +34,9 @@ enum ProjectTree {
     }()
 
     /// Folders that hold what others made: build output, installed packages, data, the history.
-    private static let skipped: Set<String> = [".git", ".venv", "data", "roost-data", "__pycache__", "Corpus", "Regressions"]
+    private static let skipped: Set<String> = [
+        ".git", ".venv", "data", "roost-data", "__pycache__", "Corpus", "Regressions",
+    ]
 
     static let files: [ProjectFile] = {
         var found: [ProjectFile] = []

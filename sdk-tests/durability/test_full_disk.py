@@ -104,7 +104,7 @@ def check(hub, disk):
     assert hub.get("/readyz")[0] == 503
     assert hub.get("/healthz")[0] == 200
 
-    # Meanwhile readers read what was acknowledged, and devices are let in or put off, but not told that they are unknown.
+    # Meanwhile readers read what was acknowledged, and devices are let in or put off, not told that they are unknown.
     events = read(
         hub, at_full, kind="uamqp", device=sender.device.id, partition_id=sender.device.partition, timeout=120
     )

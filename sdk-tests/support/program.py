@@ -50,7 +50,9 @@ class Loopback:
                 self.address, self._lock = address, lock
                 return
             lock.close()
-        raise AssertionError("no loopback address has the ports 8883, 5671 and 443 free")
+        raise AssertionError(
+            "no loopback address has the ports of a hub free: does another hub listen on all addresses?"
+        )
 
     @staticmethod
     def _is_free(address: str) -> bool:

@@ -139,6 +139,7 @@ class Reading:
     def __enter__(self) -> "Reading":
         self._client = None
         self._loop = None
+        self._started = threading.Event()
         self._thread.start()
         return self
 
@@ -146,6 +147,7 @@ class Reading:
         self.stop()
 
     def stop(self):
+        self._started.wait(10)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
         elif self._client is not None:
@@ -172,6 +174,7 @@ class Reading:
             asyncio.run(self._run_async())
             return
         self._client = client(self._hub, self.kind, self._group, **self._client_options)
+        self._started.set()
         self._receive(lambda context, error: self.sink.fail(error), self.sink.take)
 
     def _receive(self, fail, take):
@@ -184,6 +187,7 @@ class Reading:
     async def _run_async(self):
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._started.set()
 
         async def take(context, batch):
             self.sink.take(context, batch)
