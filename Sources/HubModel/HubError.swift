@@ -31,6 +31,10 @@ public enum HubErrorCode: Sendable, Hashable, CaseIterable {
     case unauthorized
     /// The credential is right but does not carry the right that is needed.
     case forbidden
+    /// A device scope names no edge device.
+    case invalidDeviceScope
+    /// One call names the same identity twice.
+    case deviceDefinedMultipleTimes
     /// The device does not exist.
     case deviceNotFound
     /// The module does not exist.

@@ -20,6 +20,8 @@ public struct Limits: Sendable, Hashable {
     public var consumerGroupsMax = 20
     /// How many devices a hub may have.
     public var devicesMax = 1_000_000
+    /// How many modules a device may have.
+    public var modulesPerDeviceMax = 50
     /// How many devices one page of a list holds at most.
     public var deviceListPageMax = 1_000
     /// How many operations one bulk registry call carries at most.

@@ -37,13 +37,13 @@ public protocol IdentityStore: Sendable {
     /// or `.quotaExceeded`.
     func apply(_ writes: [IdentityWrite]) async throws -> [Result<RegisteredIdentity?, HubError>]
 
-    /// Lists devices ordered by id, those after `id` only, at most `limit`.
+    /// Lists devices without their modules, ordered by the bytes of their ids, those after `id` only, at most `limit`.
     func devices(after id: String?, limit: Int) async throws -> [RegisteredIdentity]
 
-    /// Counts devices: all of them, and those that are enabled.
+    /// Counts devices without their modules: all of them, and those that are enabled.
     func deviceCounts() async throws -> (total: Int, enabled: Int)
 
-    /// Returns the shared access policies.
+    /// Returns the shared access policies, ordered by name.
     func policies() async throws -> [SharedAccessPolicy]
 
     /// Replaces the shared access policies.
@@ -53,6 +53,8 @@ public protocol IdentityStore: Sendable {
     func subscriptions(of id: IdentityID) async throws -> [SubscriptionFilter]
 
     /// Adds subscriptions; one whose filter is held already replaces its quality of service and keeps its age.
+    ///
+    /// Does nothing for an identity that is not registered (any more).
     func addSubscriptions(_ filters: [SubscriptionFilter], of id: IdentityID) async throws
 
     /// Removes subscriptions by filter; nil removes all.

@@ -1,0 +1,125 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import GRDB
+public import HubModel
+
+/// Identities, policies and subscriptions in the state database.
+public struct EmbeddedIdentityStore: IdentityStore {
+    private let database: StateDatabase
+    private let limits: Limits
+
+    /// Makes a store on a database.
+    public init(_ database: StateDatabase, limits: Limits) {
+        self.database = database
+        self.limits = limits
+    }
+
+    /// Returns an identity, nil where there is none.
+    public func identity(_ id: IdentityID) async throws -> RegisteredIdentity? {
+        try await self.read { try IdentityRows.identity(id, in: $0) }
+    }
+
+    /// Stores and removes identities in one step; each write succeeds or fails by itself.
+    public func apply(_ writes: [IdentityWrite]) async throws -> [Result<RegisteredIdentity?, HubError>] {
+        let limits = self.limits
+        return try await self.database.group.perform { database in
+            try writes.map { try IdentityWriter(limits: limits).apply($0, in: database) }
+        }
+    }
+
+    /// Lists devices ordered by id, those after `id` only, at most `limit`.
+    public func devices(after id: String?, limit: Int) async throws -> [RegisteredIdentity] {
+        try await self.read { try IdentityRows.devices(after: id, limit: limit, in: $0) }
+    }
+
+    /// Counts devices: all of them, and those that are enabled.
+    public func deviceCounts() async throws -> (total: Int, enabled: Int) {
+        try await self.read { try IdentityRows.deviceCounts(in: $0) }
+    }
+
+    /// Returns the shared access policies, ordered by name.
+    public func policies() async throws -> [SharedAccessPolicy] {
+        try await self.read { database in
+            try Row.fetchAll(database, sql: "SELECT name, primaryKey, secondaryKey, rights FROM policies ORDER BY name")
+                .map { row in
+                    SharedAccessPolicy(
+                        name: row[0],
+                        primaryKey: row[1],
+                        secondaryKey: row[2],
+                        rights: AccessRights(rawValue: row[3])
+                    )
+                }
+        }
+    }
+
+    /// Replaces the shared access policies.
+    public func setPolicies(_ policies: [SharedAccessPolicy]) async throws {
+        try await self.database.group.perform { database in
+            try database.execute(sql: "DELETE FROM policies")
+            let insert = try database.cachedStatement(sql: "INSERT INTO policies VALUES (?, ?, ?, ?)")
+            for policy in policies {
+                try insert.execute(
+                    arguments: [policy.name, policy.primaryKey, policy.secondaryKey, policy.rights.rawValue]
+                )
+            }
+        }
+    }
+
+    /// Returns what the persistent session of an identity subscribed to, in the order of subscribing.
+    public func subscriptions(of id: IdentityID) async throws -> [SubscriptionFilter] {
+        try await self.read { database in
+            let statement = try database.cachedStatement(
+                sql: """
+                    SELECT filter, qos, createdMilliseconds FROM subscriptions
+                    WHERE device = ? AND module = ? ORDER BY position
+                    """
+            )
+            return try Row.fetchAll(statement, arguments: [id.device, id.module ?? ""]).map { row in
+                SubscriptionFilter(filter: row[0], qos: row[1], createdMilliseconds: row[2])
+            }
+        }
+    }
+
+    /// Adds subscriptions; one whose filter is held already replaces its quality of service and keeps its age.
+    public func addSubscriptions(_ filters: [SubscriptionFilter], of id: IdentityID) async throws {
+        try await self.database.group.perform { database in
+            guard try IdentityRows.exists(id, in: database) else { return }
+            let statement = try database.cachedStatement(
+                sql: """
+                    INSERT INTO subscriptions (device, module, filter, qos, createdMilliseconds) VALUES (?, ?, ?, ?, ?)
+                    ON CONFLICT (device, module, filter) DO UPDATE SET qos = excluded.qos
+                    """
+            )
+            for filter in filters {
+                try statement.execute(
+                    arguments: [id.device, id.module ?? "", filter.filter, filter.qos, filter.createdMilliseconds]
+                )
+            }
+        }
+    }
+
+    /// Removes subscriptions by filter; nil removes all.
+    public func removeSubscriptions(_ filters: [String]?, of id: IdentityID) async throws {
+        try await self.database.group.perform { database in
+            guard let filters else {
+                return try IdentityRows.removeSubscriptions(of: id, in: database)
+            }
+            let statement = try database.cachedStatement(
+                sql: "DELETE FROM subscriptions WHERE device = ? AND module = ? AND filter = ?"
+            )
+            for filter in filters {
+                try statement.execute(arguments: [id.device, id.module ?? "", filter])
+            }
+        }
+    }
+
+    private func read<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        do {
+            return try await self.database.reader.read(body)
+        } catch {
+            throw StoreError.hubError(error)
+        }
+    }
+}

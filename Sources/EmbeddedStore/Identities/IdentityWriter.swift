@@ -1,0 +1,70 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import GRDB
+import HubModel
+
+/// Applies single writes within a step.
+struct IdentityWriter {
+    let limits: Limits
+
+    /// Applies a write, or says why its condition does not hold.
+    func apply(_ write: IdentityWrite, in database: Database) throws -> Result<RegisteredIdentity?, HubError> {
+        switch write {
+        case .put(let identity, let condition):
+            let before = try IdentityRows.identity(identity.id, in: database)
+            if let error = self.refusal(identity.id, condition, before) { return .failure(error) }
+            if before == nil, let error = try self.roomRefusal(for: identity.id, in: database) {
+                return .failure(error)
+            }
+            try IdentityRows.put(identity, in: database)
+            return .success(before)
+        case .delete(let id, let condition):
+            let before = try IdentityRows.identity(id, in: database)
+            if let error = self.refusal(id, condition, before) { return .failure(error) }
+            try IdentityRows.remove(id, in: database)
+            return .success(before)
+        }
+    }
+
+    private func refusal(_ id: IdentityID, _ condition: WriteCondition, _ before: RegisteredIdentity?) -> HubError? {
+        switch (condition, before) {
+        case (.always, _), (.absent, nil), (.present, .some): nil
+        case (.absent, .some): self.alreadyExists(id)
+        case (.present, nil), (.matches, nil): self.notFound(id)
+        case (.matches(let etag), .some(let before)):
+            before.etag == etag ? nil : HubError(.preconditionFailed, "The entity tag is not the current one.")
+        }
+    }
+
+    private func roomRefusal(for id: IdentityID, in database: Database) throws -> HubError? {
+        guard id.module != nil else {
+            let total = try IdentityRows.deviceCounts(in: database).total
+            guard total >= self.limits.devicesMax else { return nil }
+            return HubError(.quotaExceeded, "The hub holds \(total) devices, which is as many as it may.")
+        }
+        let device = IdentityID(device: id.device)
+        guard try IdentityRows.exists(device, in: database) else { return self.notFound(device) }
+        let count = try IdentityRows.moduleCount(of: id.device, in: database)
+        guard count >= self.limits.modulesPerDeviceMax else { return nil }
+        return HubError(.quotaExceeded, "The device '\(id.device)' has \(count) modules, which is as many as it may.")
+    }
+
+    private func notFound(_ id: IdentityID) -> HubError {
+        guard let module = id.module else {
+            return HubError(.deviceNotFound, "The device with ID '\(id.device)' was not found.")
+        }
+        return HubError(.moduleNotFound, "The module with ID '\(module)' of device '\(id.device)' was not found.")
+    }
+
+    private func alreadyExists(_ id: IdentityID) -> HubError {
+        guard let module = id.module else {
+            return HubError(.deviceAlreadyExists, "A device with ID '\(id.device)' is already registered.")
+        }
+        return HubError(
+            .moduleAlreadyExists,
+            "A module with ID '\(module)' is already registered on device '\(id.device)'."
+        )
+    }
+}

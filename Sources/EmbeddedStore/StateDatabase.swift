@@ -1,0 +1,123 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import GRDB
+import HubModel
+
+#if canImport(Glibc)
+import Glibc
+#else
+import Darwin
+#endif
+
+/// The bounds of the state database.
+public struct StateDatabaseLimits: Sendable, Hashable {
+    /// How many connections read at the same time.
+    public var readersMax = 4
+    /// How many changes may wait for the writer.
+    public var waitingStepsMax = 20_000
+
+    /// The defaults.
+    public init() {}
+}
+
+/// Whether the state database syncs before it answers.
+public enum StateDurability: String, Sendable, Hashable {
+    /// Every commit is synced to the disk before it is answered.
+    case sync
+    /// The system writes when it likes: a crash of the machine may take back what was answered.
+    case os
+}
+
+/// The SQLite database that holds all that is durable but events.
+public final class StateDatabase: Sendable {
+    let reader: any DatabaseReader
+    let writer: any DatabaseWriter
+    let group: GroupCommit
+
+    /// Opens the database at a path, and makes or migrates it where needed.
+    ///
+    /// - Throws: `HubError` `.storageCorrupt` for a file that a newer version made or that is no database,
+    ///   `.serviceUnavailable` where it can't be opened
+    public convenience init(
+        path: String,
+        durability: StateDurability = .sync,
+        limits: StateDatabaseLimits = StateDatabaseLimits()
+    ) throws {
+        try Self.createPrivateFile(path)
+        var configuration = Configuration()
+        configuration.maximumReaderCount = limits.readersMax
+        configuration.label = "roost.state"
+        do {
+            let pool = try DatabasePool(path: path, configuration: configuration)
+            try self.init(pool, durability: durability, limits: limits)
+        } catch {
+            throw StoreError.hubError(error)
+        }
+    }
+
+    /// Opens a database that is gone with this object; for tests.
+    public static func inMemory() throws -> StateDatabase {
+        try StateDatabase(try DatabaseQueue(), durability: .sync, limits: StateDatabaseLimits())
+    }
+
+    private init(_ writer: any DatabaseWriter, durability: StateDurability, limits: StateDatabaseLimits) throws {
+        self.writer = writer
+        self.reader = writer
+        self.group = GroupCommit(writer, waitingMax: limits.waitingStepsMax)
+        try writer.writeWithoutTransaction { database in
+            // GRDB chooses NORMAL when it turns to WAL, which does not sync before a commit returns.
+            try database.execute(sql: "PRAGMA synchronous = \(durability == .sync ? "FULL" : "NORMAL")")
+        }
+        let migrator = StateMigrations.migrator
+        guard try writer.read({ try !migrator.hasBeenSuperseded($0) }) else {
+            throw HubError(.storageCorrupt, "A newer version of roost made the state database; use that version.")
+        }
+        try migrator.migrate(writer)
+    }
+
+    /// The setting of `PRAGMA synchronous` on the writing connection, as SQLite reports it: 2 is FULL.
+    public func synchronousSetting() throws -> Int {
+        try self.writer.writeWithoutTransaction { try Int.fetchOne($0, sql: "PRAGMA synchronous") ?? -1 }
+    }
+
+    /// The journal mode as SQLite reports it.
+    public func journalMode() throws -> String {
+        try self.writer.writeWithoutTransaction { try String.fetchOne($0, sql: "PRAGMA journal_mode") ?? "" }
+    }
+
+    /// Writes a consistent copy to a path where no file is, while the database serves.
+    public func backup(to path: String) async throws {
+        do {
+            try Self.createPrivateFile(path)
+            try await self.writer.vacuum(into: path)
+        } catch {
+            throw StoreError.hubError(error)
+        }
+    }
+
+    /// Moves the journal into the database file and closes both; the object is of no use afterwards.
+    public func close() throws {
+        do {
+            try self.writer.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) }
+            try self.writer.close()
+        } catch {
+            throw StoreError.hubError(error)
+        }
+    }
+
+    /// Makes the file with mode 0600, which SQLite's journal files inherit: it holds keys.
+    private static func createPrivateFile(_ path: String) throws(HubError) {
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            throw HubError(.serviceUnavailable, "\(path) can't be opened: \(String(cString: strerror(errno))).")
+        }
+        closeDescriptor(descriptor)
+    }
+}
+
+/// The system's `close`, which the class's own method hides.
+private func closeDescriptor(_ descriptor: Int32) {
+    close(descriptor)
+}

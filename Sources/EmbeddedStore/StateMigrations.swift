@@ -1,0 +1,72 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import GRDB
+
+/// The numbered steps that lead from an empty file to the present schema; a step that was released never changes.
+enum StateMigrations {
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1 identities, policies, subscriptions", migrate: self.identities)
+        return migrator
+    }
+
+    private static func identities(_ database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TABLE identities (
+                    device TEXT NOT NULL,
+                    module TEXT NOT NULL,
+                    generationID TEXT NOT NULL,
+                    etag TEXT NOT NULL,
+                    status TEXT NOT NULL,
+                    statusReason TEXT,
+                    statusUpdatedMilliseconds INTEGER,
+                    authentication TEXT NOT NULL,
+                    primaryKey TEXT,
+                    secondaryKey TEXT,
+                    primaryThumbprint TEXT,
+                    secondaryThumbprint TEXT,
+                    isEdge INTEGER NOT NULL,
+                    deviceScope TEXT,
+                    parentScopes TEXT NOT NULL,
+                    PRIMARY KEY (device, module)
+                ) WITHOUT ROWID, STRICT;
+                -- Modules have a name, devices the empty one; lists of devices read this index only.
+                CREATE INDEX devices ON identities (device) WHERE module = '';
+                CREATE TABLE deviceCounts (
+                    one INTEGER PRIMARY KEY CHECK (one = 1),
+                    total INTEGER NOT NULL,
+                    enabled INTEGER NOT NULL
+                ) STRICT;
+                INSERT INTO deviceCounts VALUES (1, 0, 0);
+                CREATE TRIGGER deviceInserted AFTER INSERT ON identities WHEN NEW.module = '' BEGIN
+                    UPDATE deviceCounts SET total = total + 1, enabled = enabled + (NEW.status = 'enabled');
+                END;
+                CREATE TRIGGER deviceDeleted AFTER DELETE ON identities WHEN OLD.module = '' BEGIN
+                    UPDATE deviceCounts SET total = total - 1, enabled = enabled - (OLD.status = 'enabled');
+                END;
+                CREATE TRIGGER deviceUpdated AFTER UPDATE OF status ON identities
+                WHEN NEW.module = '' AND OLD.status <> NEW.status BEGIN
+                    UPDATE deviceCounts SET enabled = enabled + (NEW.status = 'enabled') - (OLD.status = 'enabled');
+                END;
+                CREATE TABLE policies (
+                    name TEXT PRIMARY KEY,
+                    primaryKey TEXT NOT NULL,
+                    secondaryKey TEXT NOT NULL,
+                    rights INTEGER NOT NULL
+                ) WITHOUT ROWID, STRICT;
+                CREATE TABLE subscriptions (
+                    position INTEGER PRIMARY KEY AUTOINCREMENT,
+                    device TEXT NOT NULL,
+                    module TEXT NOT NULL,
+                    filter TEXT NOT NULL,
+                    qos INTEGER NOT NULL,
+                    createdMilliseconds INTEGER NOT NULL,
+                    UNIQUE (device, module, filter)
+                ) STRICT;
+                """
+        )
+    }
+}
