@@ -97,14 +97,16 @@ let package = Package(
         library(
             "HTTPFront",
             [
-                "JSON", "Hub", "HubModel", "HubTransport", nioCore, nioPosix, nioSSL, nioHTTP1, nioWebSocket, nioHTTPTypes,
+                "JSON", "Hub", "HubModel", "HubTransport", nioCore, nioPosix, nioSSL, nioHTTP1, nioWebSocket,
+                nioHTTPTypes,
                 httpTypes, hummingbird, hummingbirdCore, hummingbirdTLS, logging, serviceLifecycle,
             ]
         ),
         library(
             "HubClient",
             [
-                "MQTT", "AMQP", "JSON", "HubModel", nioCore, nioPosix, nioHTTP1, nioSSL, nioTLS, crypto, asyncHTTPClient,
+                "MQTT", "AMQP", "JSON", "HubModel", nioCore, nioPosix, nioHTTP1, nioSSL, nioTLS, crypto,
+                asyncHTTPClient,
             ]
         ),
         library("EmbeddedStore", ["HubModel", "EventLog", "JSON", nioCore, grdb, logging]),
@@ -113,7 +115,8 @@ let package = Package(
         .executableTarget(
             name: "roost",
             dependencies: [
-                "JSON", "EventLog", "HubModel", "Hub", "HubTransport", "MQTTFront", "AMQPFront", "HTTPFront", "HubClient",
+                "JSON", "EventLog", "HubModel", "Hub", "HubTransport", "MQTTFront", "AMQPFront", "HTTPFront",
+                "HubClient",
                 "EmbeddedStore", nioCore, nioPosix, nioHTTP1, nioSSL, crypto, x509, asn1, argumentParser, logging,
                 serviceLifecycle, unixSignals, yams,
             ],
@@ -127,14 +130,18 @@ let package = Package(
         tests("MQTTTests", ["MQTT", nioCore]),
         tests("AMQPTests", ["AMQP", nioCore]),
         tests("EventLogTests", ["EventLog", "HubTesting", nioCore, nioPosix, nioEmbedded]),
-        tests("HubTests", ["Hub", "HubModel", "JSON", "AMQP", "HubTesting", nioCore, nioEmbedded, crypto]),
+        tests(
+            "HubTests",
+            ["Hub", "HubModel", "JSON", "AMQP", "HubTesting", "EmbeddedStore", nioCore, nioEmbedded, crypto]
+        ),
         tests("StoreConformanceTests", ["EmbeddedStore", "HubModel", "HubTesting", nioCore, nioPosix]),
         tests("MQTTFrontTests", ["MQTTFront", "MQTT", "Hub", "HubModel", "HubTesting", nioCore, nioEmbedded]),
         tests("AMQPFrontTests", ["AMQPFront", "AMQP", "Hub", "HubModel", "HubTesting", nioCore, nioEmbedded]),
         tests(
             "ServerTests",
             [
-                "roost", "MQTT", "AMQP", "JSON", "Hub", "HubModel", "HubClient", "HubTesting", "HubTransport", nioCore, nioPosix,
+                "roost", "MQTT", "AMQP", "JSON", "Hub", "HubModel", "HubClient", "HubTesting", "HubTransport", nioCore,
+                nioPosix,
                 nioHTTP1, nioSSL, argumentParser, asyncHTTPClient, x509, asn1, logging, nioEmbedded,
             ]
         ),
