@@ -2,6 +2,7 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+import Hub
 import HubModel
 import HubTransport
 
@@ -10,8 +11,6 @@ import HubTransport
 /// The defaults are here; names, ranges and explanations are in `Setting.all`, from which the file's keys, the environment's
 /// names and docs/configuration.md follow.
 struct Configuration: Sendable {
-    /// Name of the hub.
-    var name = "roost"
     /// Names by which clients reach the hub; the first one is printed in connection strings.
     var hostNames: [String] = []
     var dataDirectory = "./roost-data"
@@ -23,6 +22,7 @@ struct Configuration: Sendable {
     var tls = TLS()
     var transport = TransportLimits()
     var limits = Limits()
+    var authentication = AuthenticationSettings()
     var log = Log()
 
     /// When a message counts as stored.

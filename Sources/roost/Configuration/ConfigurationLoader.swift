@@ -43,7 +43,7 @@ struct ConfigurationLoader {
             guard case .mapping(let mapping) = root else {
                 return report(
                     .file(path, line: root.mark?.line ?? 1),
-                    "the file must hold keys with values, as in name: myhub"
+                    "the file must hold keys with values, as in durability: fsync"
                 )
             }
             walk(mapping, under: "", file: path)

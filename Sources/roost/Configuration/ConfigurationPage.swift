@@ -21,7 +21,6 @@ enum ConfigurationPage {
             would be right. A key that is none is refused.
 
             ```yaml
-            name: myhub
             hostName: [hub1.iot.example]
             eventHubEndpoints:
               events:

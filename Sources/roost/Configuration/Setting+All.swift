@@ -7,24 +7,12 @@ import NIOCore
 
 extension Setting {
     /// Every setting, in the order of the documentation.
-    static let all: [Setting] = hub + eventHub + listeners + tls + connections + limits + log
+    static let all: [Setting] = hub + eventHub + listeners + tls + authentication + connections + limits + log
 
     /// The setting of a key, or nil.
     static func named(_ path: String) -> Setting? { all.first { $0.path == path } }
 
     private static let hub: [Setting] = [
-        .text(
-            "name",
-            \.name,
-            "letters, digits and hyphens, at most 50",
-            flag: "--name",
-            "Name of the hub, and of the event hub that readers name as EntityPath."
-        ) { text in
-            (1...50).contains(text.utf8.count)
-                && text.utf8.allSatisfy {
-                    (0x30...0x39).contains($0) || (0x61...0x7a).contains($0 | 0x20) || $0 == 0x2d
-                }
-        },
         .texts(
             "hostName",
             \.hostNames,
@@ -32,7 +20,8 @@ extension Setting {
             flag: "--host-name",
             """
             Names by which clients reach the hub: they go into the server certificate, and the first one into connection \
-            strings. Without any, connection strings say localhost, which the C and Java SDKs do not accept: they want a dot.
+            strings; its first label names the event hub. Without any, connection strings say localhost, which the C and Java \
+            SDKs do not accept: they want a dot.
             """
         ) { SubjectNames.isHostName($0.lowercased()) || SubjectNames.addressBytes($0) != nil },
         .text(
