@@ -37,23 +37,23 @@ struct ConfigurationLoader {
     }
 
     private mutating func readFile(_ path: String) {
+        let text: String
         do {
-            let text = String(decoding: try SecretFile.read(path), as: UTF8.self)
+            text = String(decoding: try SecretFile.read(path), as: UTF8.self)
+        } catch {
+            problems.append(ConfigurationProblem(source: .flag("--config"), text: "\(error)"))
+            return
+        }
+        do {
             guard let root = try Yams.compose(yaml: text) else { return }
             guard case .mapping(let mapping) = root else {
-                return report(
-                    .file(path, line: root.mark?.line ?? 1),
-                    "the file must hold keys with values, as in durability: fsync"
-                )
+                let source = ConfigurationSource.file(path, line: root.mark?.line ?? 1)
+                return report(source, "the file must hold keys with values, as in durability: fsync")
             }
             walk(mapping, under: "", file: path)
-        } catch let error as FileError {
-            problems.append(ConfigurationProblem(source: .flag("--config"), text: "\(error)"))
         } catch {
-            report(
-                .file(path, line: (error as? YamlError)?.line ?? 1),
-                "this is not YAML: \((error as? YamlError)?.reason ?? "\(error)")"
-            )
+            let problem = YAMLProblem(error, text: text)
+            report(.file(path, line: problem.line), "this is not YAML: \(problem.reason)")
         }
     }
 
@@ -182,24 +182,4 @@ struct ConfigurationLoader {
 
     /// Variables of the program that are no settings of the hub.
     private static let otherNames: Set<String> = ["ROOST_CONNECTION_STRING", "ROOST_CA_FILE", "ROOST_CONFIG"]
-}
-
-extension YamlError {
-    /// The line of the mistake, from 1.
-    fileprivate var line: Int? {
-        switch self {
-        case .scanner(_, _, let mark, _), .parser(_, _, let mark, _), .composer(_, _, let mark, _): mark.line
-        case .duplicatedKeysInMapping(_, let context): context.mark.line
-        default: nil
-        }
-    }
-
-    /// What is wrong, without the file's text.
-    fileprivate var reason: String {
-        switch self {
-        case .scanner(_, let problem, _, _), .parser(_, let problem, _, _), .composer(_, let problem, _, _): problem
-        case .duplicatedKeysInMapping(let keys, _): "\(keys.map { "\($0)" }.joined(separator: ", ")) is there twice"
-        default: "\(self)"
-        }
-    }
 }
