@@ -15,6 +15,8 @@ struct HubFile: Codable, Hashable, Sendable {
 
     /// The host name that connection strings give.
     var hostName: String
+    /// The address that a process on this machine connects to: where the hub listens, or nil for 127.0.0.1.
+    var connectHost: String?
     /// The name of the built-in event hub.
     var eventHubName: String
     /// The process that serves, or served last.
@@ -23,10 +25,6 @@ struct HubFile: Codable, Hashable, Sendable {
     var authorityFile: String?
     /// The ports that are open.
     var ports: Ports
-    /// The address at which the listeners with TLS are found from this machine.
-    var listenAddress: String? = nil
-    /// The version of the program that serves, or served last.
-    var version: String? = nil
     /// The shared access policies.
     var policies: [Policy]
 
@@ -107,7 +105,7 @@ struct HubFile: Codable, Hashable, Sendable {
     /// - Throws: ``HubFileError/noPlainListeners`` when there are none.
     func address(plain: Bool) throws(HubFileError) -> HubAddress {
         var address = HubAddress(hostName: self.hostName)
-        address.connectHost = listenAddress ?? "127.0.0.1"
+        address.connectHost = self.connectHost ?? "127.0.0.1"
         address.isPlain = plain
         if plain {
             guard let http = self.ports.http, let mqtt = self.ports.mqtt, let amqp = self.ports.amqp else {
