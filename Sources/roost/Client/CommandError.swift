@@ -14,6 +14,8 @@ import Glibc
 enum CommandError: Error, Hashable, CustomStringConvertible {
     /// The connection string is that of a device, where one of a policy is needed.
     case needsPolicy
+    /// Nothing says which device to be.
+    case needsDevice
     /// The device has no symmetric key.
     case noKey(deviceID: String)
     /// The file cannot be read.
@@ -28,6 +30,8 @@ enum CommandError: Error, Hashable, CustomStringConvertible {
         case .needsPolicy:
             "the connection string is that of a device. Give one of a policy (HostName, SharedAccessKeyName, "
                 + "SharedAccessKey): 'roost connection-string service' prints it."
+        case .needsDevice:
+            "say which device to be with --device, or give the connection string of one."
         case .noKey(let id):
             "device '\(id)' signs in with a certificate: it has no key."
         case .unreadableFile(let file):
