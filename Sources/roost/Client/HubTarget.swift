@@ -60,6 +60,19 @@ struct HubTarget: Sendable {
         }
     }
 
+    /// What a reader of the built-in endpoint reads when nothing else is said.
+    ///
+    /// - Throws: ``CommandError/needsPolicy`` when the connection string is a device's.
+    func readerPlan() throws(CommandError) -> EventReaderPlan {
+        let policy = try self.policy()
+        return EventReaderPlan(
+            address: self.address,
+            eventHubName: self.eventHubName,
+            policy: policy.name,
+            key: policy.key
+        )
+    }
+
     /// Runs `body` with a client of the registry.
     ///
     /// - Parameter body: what is done with it.
