@@ -19,11 +19,11 @@ struct Roost: AsyncParsableCommand {
 
     /// What runs, or works on, the hub of a data directory.
     static let serverCommands: [any ParsableCommand.Type] = [
-        VersionCommand.self, DocsCommand.self,
+        VersionCommand.self
     ]
 
     /// What talks to a running hub as any client does.
     static let clientCommands: [any ParsableCommand.Type] = [
-        DeviceCommand.self, ConnectionStringCommand.self,
+        DeviceCommand.self, ConnectionStringCommand.self, SendTelemetryCommand.self, BenchCommand.self,
     ]
 }
