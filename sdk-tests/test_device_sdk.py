@@ -155,6 +155,18 @@ def test_security_047_a_client_that_does_not_trust_the_authority_does_not_connec
     sender.shutdown()
 
 
+def test_mqtt_034_the_device_client_sends_over_a_websocket(device):
+    sender = IoTHubDeviceClient.create_from_connection_string(
+        device.connection_string, server_verification_cert=device.hub.ca_text, websockets=True
+    )
+    sender.connect()
+    sender.send_message(message("through a tunnel" * 5000, properties={"a": "b"}))
+    sender.shutdown()
+    (event,) = read(device.hub, device=device.id, partition_id=device.partition)
+    assert event.body == b"through a tunnel" * 5000
+    assert event.properties == {"a": "b"}
+
+
 def test_event_hubs_047_all_events_of_a_device_are_in_the_partition_of_its_id(hub, make):
     devices = [make(f"placed-{n}") for n in range(8)]
     for device in devices:

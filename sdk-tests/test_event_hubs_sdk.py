@@ -295,3 +295,31 @@ def test_event_hubs_034_a_reader_that_never_settles_gets_more_than_10000_events(
     assert bodies(events) == list(range(12_000))
     numbers = [event.sequence_number for event in events]
     assert numbers == sorted(set(numbers))
+
+
+def test_event_hubs_054_a_reader_with_owner_level_displaces_all_without(device, sent):
+    import contextlib
+
+    place = {"device": device.id, "partition_id": device.partition, "group": "second", "enough": 10}
+    with contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(Reading(device.hub, **place)) for _ in range(5)]
+        for reader in readers:
+            assert len(reader.wait()) == 10
+        owner = stack.enter_context(Reading(device.hub, owner_level=0, **place))
+        assert len(owner.wait()) == 10
+        for reader in readers:
+            assert isinstance(reader.wait_for_error(), ConnectionLostError)
+
+
+@pytest.mark.parametrize("kind", ["pyamqp", "pyamqp-async"])
+def test_event_hubs_016_the_emulators_connection_string_reads_without_tls(device, sent, kind):
+    string = device.hub.events() + ";UseDevelopmentEmulator=true"
+    assert bodies(start_at(device, kind, 10, connection_string=string)) == list(range(10))
+
+
+def test_security_048_a_reader_that_is_told_another_endpoint_uses_it(device, sent):
+    from azure.eventhub import TransportType
+
+    endpoint = f"sb://{device.hub.host}:{device.hub.port('amqps')}"
+    with client(device.hub, custom_endpoint_address=endpoint, transport_type=TransportType.Amqp) as consumer:
+        assert consumer.get_partition_ids() == ["0", "1", "2", "3"]

@@ -256,3 +256,12 @@ def test_security_052_no_key_or_signature_is_in_what_the_hub_writes(device):
     for secret in (device.key, device.secondary_key, signature, "canary-body", "canary-value"):
         assert secret not in said
         assert secret not in metrics
+
+
+def test_mqtt_029_security_008_a_live_connection_ends_with_its_token(device):
+    # Five minutes of skew are granted, so this one ends in about three seconds.
+    with device.sign_in(password=device.token(lifetime=-297)) as peer:
+        started = time.monotonic()
+        assert peer.is_closed(40)
+        assert time.monotonic() - started > 1
+    assert answer(device, device.connect_packet(clean=True)) == ACCEPTED

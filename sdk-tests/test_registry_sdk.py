@@ -229,3 +229,130 @@ def test_security_047_the_service_sdk_does_not_talk_to_an_authority_it_does_not_
     manager = IoTHubRegistryManager.from_connection_string(hub.service())
     with pytest.raises(Exception, match="(?i)certificate"):
         manager.get_devices(1)
+
+
+def put(hub, device_id: str, body: dict | None = None, **options) -> requests.Response:
+    return call(hub, "PUT", f"/devices/{device_id}", json={"deviceId": device_id, **(body or {})}, **options)
+
+
+def test_rest_service_007_a_service_policy_does_not_write_devices(hub):
+    token = tokens.token(hub.host, hub.key("service"), policy="service")
+    answer = put(hub, "not-allowed", token=token)
+    assert answer.status_code == 401
+    assert error_code(answer)
+
+
+def test_rest_service_014_a_plus_sign_in_a_path_is_itself(hub):
+    assert call(hub, "PUT", "/devices/a%2Bb", json={"deviceId": "a+b"}).status_code == 200
+    assert call(hub, "GET", "/devices/a+b").json()["deviceId"] == "a+b"
+    assert call(hub, "DELETE", "/devices/a+b", headers={"If-Match": "*"}).status_code == 204
+
+
+def test_rest_service_024_each_write_changes_the_etag(hub, device):
+    seen = {call(hub, "GET", f"/devices/{device.id}").json()["etag"]}
+    for n in range(3):
+        body = {"deviceId": device.id, "statusReason": f"write {n}"}
+        answer = call(hub, "PUT", f"/devices/{device.id}", headers={"If-Match": "*"}, json=body)
+        seen.add(answer.json()["etag"])
+    assert len(seen) == 4
+
+
+def test_rest_service_029_an_encoded_slash_is_no_part_of_an_id(hub):
+    answer = call(hub, "PUT", "/devices/a%2Fb", json={"deviceId": "a/b"})
+    assert answer.status_code == 400
+    assert error_code(answer)
+
+
+def test_rest_service_031_rest_service_041_the_document_has_its_members_in_order(hub, device):
+    document = call(hub, "GET", f"/devices/{device.id}").json()
+    assert list(document["authentication"]) == ["symmetricKey", "x509Thumbprint", "type"]
+    assert document["capabilities"] == {"iotEdge": False}
+    assert document["parentScopes"] == []
+    assert document["cloudToDeviceMessageCount"] == 0
+    for name in ("connectionStateUpdatedTime", "statusUpdatedTime", "lastActivityTime"):
+        assert document[name].startswith("0001-01-01T00:00:00")
+
+
+def test_rest_service_032_thumbprints_make_a_self_signed_device(hub):
+    for length, status in ((40, 200), (64, 200), (39, 400)):
+        thumbprint = "aB" * (length // 2) + "c" * (length % 2)
+        pair = {"primaryThumbprint": thumbprint, "secondaryThumbprint": thumbprint}
+        answer = put(hub, f"thumb-{length}", {"authentication": {"x509Thumbprint": pair}})
+        assert answer.status_code == status
+        if status == 200:
+            made = answer.json()["authentication"]
+            assert made["type"] == "selfSigned"
+            assert made["x509Thumbprint"] == pair
+            assert made["symmetricKey"] == {"primaryKey": None, "secondaryKey": None}
+            call(hub, "DELETE", f"/devices/thumb-{length}", headers={"If-Match": "*"})
+
+
+def test_rest_service_033_a_device_of_an_authority_has_no_proof_of_its_own(hub):
+    made = put(hub, "by-authority", {"authentication": {"type": "certificateAuthority"}}).json()["authentication"]
+    assert made["symmetricKey"] == {"primaryKey": None, "secondaryKey": None}
+    assert made["x509Thumbprint"] == {"primaryThumbprint": None, "secondaryThumbprint": None}
+    call(hub, "DELETE", "/devices/by-authority", headers={"If-Match": "*"})
+
+
+def test_rest_service_034_status_changes_leave_their_time(hub, device):
+    manager = registry(hub)
+    etag = manager.get_device(device.id).etag
+    off = manager.update_device_with_sas(device.id, etag, device.key, device.secondary_key, "disabled")
+    assert off.status == "disabled"
+    assert off.status_updated_time.year > 2000
+
+
+@pytest.mark.parametrize("mode", ["Update", "update", "UPDATE"])
+def test_rest_service_047_import_modes_in_any_letter_case(hub, device, mode):
+    answer = call(hub, "POST", "/devices", json=[{"id": device.id, "importMode": mode, "status": "disabled"}])
+    assert answer.status_code == 200
+    assert answer.json() == {"isSuccessful": True, "errors": [], "warnings": []}
+    assert registry(hub).get_device(device.id).status == "disabled"
+
+
+def test_rest_service_049_rest_service_050_one_failed_item_does_not_undo_the_others(hub, device):
+    items = [
+        {"id": "good-1", "importMode": "create"}, {"id": device.id, "importMode": "create"},
+        {"id": "good-2", "importMode": "create"},
+    ]  # fmt: skip
+    answer = call(hub, "POST", "/devices", json=items)
+    assert answer.status_code == 400
+    assert answer.headers["iothub-errorcode"] == answer.headers["IotHubErrorCode"] == "BulkRegistryOperationFailure"
+    (error,) = answer.json()["errors"]
+    assert (error["deviceId"], error["errorCode"]) == (device.id, "DeviceAlreadyExists")
+    assert error["errorStatus"]
+    for name in ("good-1", "good-2"):
+        assert call(hub, "DELETE", f"/devices/{name}", headers={"If-Match": "*"}).status_code == 204
+
+
+def test_rest_service_051_too_many_items_or_one_twice_are_refused_whole(hub):
+    many = call(hub, "POST", "/devices", json=[{"id": f"many-{n}", "importMode": "create"} for n in range(101)])
+    assert many.status_code in (400, 413)
+    twice = call(hub, "POST", "/devices", json=[{"id": "twice", "importMode": "create"}] * 2)
+    assert twice.status_code == 400
+    assert error_code(twice) == "DeviceDefinedMultipleTimes"
+    assert call(hub, "GET", "/devices/twice").status_code == 404
+    assert call(hub, "GET", "/devices/many-0").status_code == 404
+
+
+def test_rest_service_102_every_refusal_has_the_parts_that_sdks_parse(hub, device):
+    refusals = [
+        call(hub, "GET", "/devices/nobody"), call(hub, "GET", "/devices", token=None), put(hub, device.id),
+        call(hub, "GET", "/devices", params={"top": "x", **VERSION}), call(hub, "GET", "/no/such/route"),
+        call(hub, "PATCH", f"/devices/{device.id}"),
+    ]  # fmt: skip
+    for answer in refusals:
+        assert answer.status_code >= 400
+        assert error_code(answer)
+
+
+def test_connection_state_follows_the_device(hub, device):
+    from support.reading import eventually
+
+    def state() -> str:
+        return registry(hub).get_device(device.id).connection_state
+
+    assert state() == "Disconnected"
+    with device.sign_in():
+        eventually(lambda: state() == "Connected")
+    eventually(lambda: state() == "Disconnected")
