@@ -25,8 +25,12 @@ struct TemporaryDirectory {
     }
 
     func mode(of name: String) -> UInt32 {
-        var status = stat()
-        return stat(path + "/" + name, &status) == 0 ? status.st_mode & 0o777 : 0
+        do {
+            let attributes = try FileManager.default.attributesOfItem(atPath: path + "/" + name)
+            return (attributes[.posixPermissions] as? UInt).map { UInt32($0) } ?? 0
+        } catch {
+            return 0
+        }
     }
 }
 

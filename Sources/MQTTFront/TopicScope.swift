@@ -1,0 +1,83 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import HubModel
+import MQTT
+import NIOCore
+
+/// The part of the topics that belongs to one identity.
+struct TopicScope {
+    /// `devices/{d}` or `devices/{d}/modules/{m}`; ids stand raw in topics, never percent-encoded.
+    let root: String
+    private let isModule: Bool
+    /// `{root}/messages/events`, as bytes for the data path.
+    private let telemetryPrefix: [UInt8]
+
+    init(_ id: IdentityID) {
+        root = id.module.map { "devices/\(id.device)/modules/\($0)" } ?? "devices/\(id.device)"
+        isModule = id.module != nil
+        telemetryPrefix = Array((root + "/messages/events").utf8)
+    }
+
+    /// The property bag of a telemetry topic of this identity, nil for any other topic.
+    ///
+    /// Everything behind `messages/events/` is the bag, slashes too; but one trailing slash is not, for C#, Node and Java
+    /// append it (docs/wire/mqtt.md#property-bag).
+    func telemetryBag(of topic: ByteBuffer) -> ByteBuffer? {
+        var topic = topic
+        let size = telemetryPrefix.count
+        let rest = topic.readableBytes - size
+        guard rest >= 0 else { return nil }
+        let (isOwn, separator, last) = topic.withUnsafeReadableBytes { bytes -> (Bool, UInt8, UInt8) in
+            let isOwn = telemetryPrefix.withUnsafeBytes { prefix in
+                UnsafeRawBufferPointer(rebasing: bytes[..<size]).elementsEqual(prefix)
+            }
+            return (isOwn, rest > 0 ? bytes[size] : UInt8(ascii: "/"), bytes[bytes.count - 1])
+        }
+        guard isOwn, separator == UInt8(ascii: "/") else { return nil }
+        topic.moveReaderIndex(forwardBy: min(size + 1, topic.readableBytes))
+        if topic.readableBytes > 0, last == UInt8(ascii: "/") { topic.moveWriterIndex(to: topic.writerIndex - 1) }
+        return topic
+    }
+
+    /// Whether a filter covers at least one topic that the hub may send to this identity (docs/wire/mqtt.md#filters).
+    ///
+    /// Wildcards are fine where they are: official samples subscribe to `#` and to `devices/{d}/messages/#`.
+    func accepts(filter: String) -> Bool {
+        // Java's modules subscribe to a topic that never carries anything; a bare `devicebound` does no harm either.
+        guard filter != root + "/messages/devicebound" else { return true }
+        let levels = filter.split(separator: "/", omittingEmptySubsequences: false)
+        return families.contains { Self.covers(levels, $0) }
+    }
+
+    /// The topics that the hub may send, level by level; nil stands for any text that is not empty.
+    private var families: [[String?]] {
+        let own = root.split(separator: "/").map { Optional(String($0)) }
+        var families: [[String?]] = [
+            own + ["messages", "devicebound", nil],
+            ["$iothub", "methods", "POST", nil, nil],
+            ["$iothub", "twin", "res", nil, nil],
+            ["$iothub", "twin", "PATCH", "properties", "desired", nil],
+            ["$iothub", "credentials", "res", nil, nil],
+        ]
+        if isModule { families.append(own + ["inputs", nil, nil]) }
+        return families
+    }
+
+    private static func covers(_ filter: [Substring], _ family: [String?]) -> Bool {
+        // [MQTT-4.7.2-1]
+        if let first = family[0], first.hasPrefix("$"), filter[0] == "#" || filter[0] == "+" { return false }
+        for (index, level) in filter.enumerated() {
+            if level == "#" { return index <= family.count }
+            guard index < family.count else { return false }
+            guard level != "+" else { continue }
+            guard let fixed = family[index] else {
+                if level.isEmpty { return false }
+                continue
+            }
+            guard level == fixed else { return false }
+        }
+        return filter.count == family.count
+    }
+}

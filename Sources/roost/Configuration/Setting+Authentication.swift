@@ -1,0 +1,45 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import Hub
+
+extension Setting {
+    /// Who may sign in, and with what.
+    static let authentication: [Setting] = [
+        .boolean(
+            "disableLocalAuth",
+            \.authentication.disableLocalAuth,
+            "Whether tokens signed with a shared access policy's key are refused."
+        ),
+        .boolean(
+            "disableDeviceSAS",
+            \.authentication.disableDeviceSAS,
+            "Whether tokens signed with a device's own key are refused."
+        ),
+        .boolean(
+            "disableModuleSAS",
+            \.authentication.disableModuleSAS,
+            "Whether tokens signed with a module's own key are refused."
+        ),
+        .integer(
+            "limits.tokenLifetimeSeconds",
+            \.authentication.tokenLifetime,
+            0...3_153_600_000,
+            "How far in the future a token may expire; 0 is any time."
+        ),
+        .boolean(
+            "allowSampleKeys",
+            \.authentication.allowsSampleKeys,
+            "Whether keys that stand in public documentation are taken. For tests only: everybody knows them."
+        ),
+    ]
+}
+
+extension AuthenticationSettings {
+    /// `tokenLifetimeSecondsMax` with 0 for none.
+    fileprivate var tokenLifetime: Int {
+        get { Int(tokenLifetimeSecondsMax ?? 0) }
+        set { tokenLifetimeSecondsMax = newValue == 0 ? nil : Int64(newValue) }
+    }
+}

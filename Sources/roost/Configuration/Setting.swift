@@ -1,0 +1,151 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+/// One value of the configuration: its names, what it may be, and where it goes.
+struct Setting: Sendable {
+    /// The key in the file, with dots: `listeners.mqtts.port`.
+    let path: String
+    /// The flag of `roost serve`, nil where only `--set` reaches it.
+    let flag: String?
+    /// What the value may be, as the end of a sentence: "a whole number from 0 to 65535".
+    let expected: String
+    /// Whether the file takes a list here.
+    let isList: Bool
+    /// What it does, for the documentation.
+    let help: String
+    let read: @Sendable (Configuration) -> String
+    /// Takes over a value; false when it is none of those expected.
+    ///
+    /// A setting that is no list gets one value.
+    let write: @Sendable (inout Configuration, [String]) -> Bool
+
+    /// The environment variable: `ROOST_LISTENERS_MQTTS_PORT`.
+    var environmentName: String {
+        var result = "ROOST_"
+        for character in path {
+            if character == "." {
+                result += "_"
+            } else {
+                if character.isUppercase { result += "_" }
+                result += character.uppercased()
+            }
+        }
+        return result
+    }
+}
+
+extension Setting {
+    /// Where a value is kept.
+    typealias Place<Value> = any WritableKeyPath<Configuration, Value> & Sendable
+
+    static func integer(
+        _ path: String,
+        _ place: Place<Int>,
+        _ range: ClosedRange<Int>,
+        flag: String? = nil,
+        _ help: String
+    ) -> Setting {
+        Setting(
+            path: path,
+            flag: flag,
+            expected: "a whole number from \(range.lowerBound) to \(range.upperBound)",
+            isList: false,
+            help: help,
+            read: { String($0[keyPath: place]) },
+            write: { configuration, values in
+                guard let value = values.first.flatMap({ Int($0) }), range.contains(value) else { return false }
+                configuration[keyPath: place] = value
+                return true
+            }
+        )
+    }
+
+    static func boolean(
+        _ path: String,
+        _ place: Place<Bool>,
+        flag: String? = nil,
+        _ help: String
+    ) -> Setting {
+        Setting(
+            path: path,
+            flag: flag,
+            expected: "true or false",
+            isList: false,
+            help: help,
+            read: { String($0[keyPath: place]) },
+            write: { configuration, values in
+                guard let value = values.first.flatMap({ Bool($0.lowercased()) }) else { return false }
+                configuration[keyPath: place] = value
+                return true
+            }
+        )
+    }
+
+    static func text(
+        _ path: String,
+        _ place: Place<String>,
+        _ expected: String,
+        flag: String? = nil,
+        _ help: String,
+        allows: @escaping @Sendable (String) -> Bool = { _ in true }
+    ) -> Setting {
+        Setting(
+            path: path,
+            flag: flag,
+            expected: expected,
+            isList: false,
+            help: help,
+            read: { $0[keyPath: place] },
+            write: { configuration, values in
+                guard let value = values.first, allows(value) else { return false }
+                configuration[keyPath: place] = value
+                return true
+            }
+        )
+    }
+
+    static func texts(
+        _ path: String,
+        _ place: Place<[String]>,
+        _ expected: String,
+        flag: String? = nil,
+        _ help: String,
+        allows: @escaping @Sendable (String) -> Bool
+    ) -> Setting {
+        Setting(
+            path: path,
+            flag: flag,
+            expected: expected,
+            isList: true,
+            help: help,
+            read: { $0[keyPath: place].joined(separator: ", ") },
+            write: { configuration, values in
+                guard values.allSatisfy(allows) else { return false }
+                configuration[keyPath: place] = values
+                return true
+            }
+        )
+    }
+
+    static func choice<Value: RawRepresentable<String> & CaseIterable & Sendable>(
+        _ path: String,
+        _ place: Place<Value>,
+        flag: String? = nil,
+        _ help: String
+    ) -> Setting {
+        Setting(
+            path: path,
+            flag: flag,
+            expected: "one of " + Value.allCases.map(\.rawValue).joined(separator: ", "),
+            isList: false,
+            help: help,
+            read: { $0[keyPath: place].rawValue },
+            write: { configuration, values in
+                guard let value = values.first.flatMap({ Value(rawValue: $0) }) else { return false }
+                configuration[keyPath: place] = value
+                return true
+            }
+        )
+    }
+}
