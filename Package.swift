@@ -49,7 +49,14 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let package = Package(
     name: "roost",
-    products: [.executable(name: "roost", targets: ["roost"])],
+    products: [
+        .executable(name: "roost", targets: ["roost"]),
+        // The hub-free targets, for the fuzzers and benchmarks beside this package.
+        .library(name: "AMQP", targets: ["AMQP"]),
+        .library(name: "EventLog", targets: ["EventLog"]),
+        .library(name: "JSON", targets: ["JSON"]),
+        .library(name: "MQTT", targets: ["MQTT"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
