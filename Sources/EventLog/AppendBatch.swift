@@ -4,8 +4,9 @@
 
 public import NIOCore
 
-/// Which endpoints an event goes to, one bit each. Bit 0 is the built-in endpoint `events`: only its events take a public
-/// sequence number.
+/// Which endpoints an event goes to, one bit each.
+///
+/// Bit 0 is the built-in endpoint `events`: only its events take a public sequence number.
 public struct DestinationSet: OptionSet, Sendable, Hashable {
     /// The bits.
     public let rawValue: UInt32

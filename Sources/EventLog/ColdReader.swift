@@ -6,7 +6,9 @@ import Logging
 import NIOCore
 import Synchronization
 
-/// Reads what is no longer in memory. Blocks: only on the log's own threads.
+/// Reads what is no longer in memory.
+///
+/// Blocks: only on the log's own threads.
 struct ColdReader {
     /// Frames of one partition that lie in one file, and where the read after them goes on.
     private struct Plan {

@@ -46,7 +46,9 @@ final class CommitQueue: Sendable {
         return error
     }
 
-    /// Takes all that waits. When there is nothing, the next `add` rings.
+    /// Takes all that waits.
+    ///
+    /// When there is nothing, the next `add` rings.
     func take() -> (entries: [PendingAppend], isClosed: Bool) {
         state.withLock { state in
             state.writerSleeps = state.entries.isEmpty

@@ -32,8 +32,10 @@ extension EventLog {
         return recovery.checkReport
     }
 
-    /// Accepts that damaged events are lost, so that their partitions take events again. The numbers of lost events are not
-    /// given again; the journal files stay as they are, only their checkpoints are written anew.
+    /// Accepts that damaged events are lost, so that their partitions take events again.
+    ///
+    /// The numbers of lost events are not given again; the journal files stay as they are, only their checkpoints are
+    /// written anew.
     public static func repair(
         _ configuration: EventLogConfiguration,
         fileSystem: any LogFileSystem = PosixFileSystem()

@@ -38,7 +38,9 @@ public struct LogWatch: Sendable {
     let partition: PartitionState
     let id: UInt64
 
-    /// Ends the wish. A wake that is under way may still arrive.
+    /// Ends the wish.
+    ///
+    /// A wake that is under way may still arrive.
     public func cancel() {
         partition.state.withLock { state in state.watches.removeAll { $0.id == id } }
     }
@@ -51,8 +53,9 @@ extension EventLog {
         return partitions[partition].state.withLock { $0.resident(from: offset, bytesMax: bytesMax) }
     }
 
-    /// Whole frames from wherever they are, read on the log's own threads. An offset that retention has passed continues
-    /// at the first retained event; at the end the slice is empty.
+    /// Whole frames from wherever they are, read on the log's own threads.
+    ///
+    /// An offset that retention has passed continues at the first retained event; at the end the slice is empty.
     public func read(
         _ partition: Int,
         from offset: Int64,
@@ -86,7 +89,9 @@ extension EventLog {
         partitions.indices.contains(partition) && partitions[partition].isDamaged.load(ordering: .relaxed)
     }
 
-    /// The offset where a reader starts. Fixed at the moment of the call.
+    /// The offset where a reader starts.
+    ///
+    /// Fixed at the moment of the call.
     public func locate(_ partition: Int, _ query: LogQuery, on eventLoop: any EventLoop) -> EventLoopFuture<Int64> {
         guard partitions.indices.contains(partition) else {
             return eventLoop.makeFailedFuture(EventLogError.noSuchPartition(partition))
@@ -157,7 +162,9 @@ extension EventLog {
         return promise.futureResult
     }
 
-    /// Runs the reads that wait, on this thread. Only for a log that starts no threads.
+    /// Runs the reads that wait, on this thread.
+    ///
+    /// Only for a log that starts no threads.
     public func stepReads() {
         while reads.runOne() {}
     }

@@ -189,8 +189,9 @@ public final class EventLog: Sendable {
 
     // MARK: Without threads
 
-    /// Does the writer's next turn on this thread: commits all that waits, or what is to be done when nothing does. Only
-    /// for a log that starts no threads.
+    /// Does the writer's next turn on this thread: commits all that waits, or what is to be done when nothing does.
+    ///
+    /// Only for a log that starts no threads.
     public func step() {
         let entries = queue.take().entries
         if entries.isEmpty { journal.withLock { $0.idle() } } else { commit(entries) }

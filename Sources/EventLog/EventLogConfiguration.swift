@@ -14,11 +14,15 @@ public enum LogDurability: Sendable {
 public struct EventLogConfiguration: Sendable {
     /// The directory that holds the log; made when it does not exist.
     public var directory: String
-    /// How many partitions a new log gets, 1 to 128. An existing log must have been made with the same number.
+    /// How many partitions a new log gets, 1 to 128.
+    ///
+    /// An existing log must have been made with the same number.
     public var partitionCount: Int
     /// When an append is acknowledged.
     public var durability: LogDurability = .fsync
-    /// Size of one journal file in bytes; a multiple of 4096, at most 1 GiB. A crash costs the reading of one such file at start.
+    /// Size of one journal file in bytes; a multiple of 4096, at most 1 GiB.
+    ///
+    /// A crash costs the reading of one such file at start.
     public var fileBytes: Int = 64 << 20
     /// A journal file that holds events is rolled after this time, so that retention by time can drop it.
     public var fileMilliseconds: Int64 = 3_600_000
@@ -28,7 +32,9 @@ public struct EventLogConfiguration: Sendable {
     public var retentionBytes: Int64 = 100 << 30
     /// Batches of one partition and commit are merged into frames of at most this many bytes.
     public var frameBytesMax: Int = 1 << 20
-    /// Longest batch in bytes that `append` takes. It must fit a quarter of a file.
+    /// Longest batch in bytes that `append` takes.
+    ///
+    /// It must fit a quarter of a file.
     public var batchBytesMax: Int = 1 << 20
     /// One write and one sync take at most about this many bytes of waiting batches.
     public var commitBytesMax: Int = 4 << 20

@@ -2,7 +2,9 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
-/// Why the log refused or failed something. Safe to print.
+/// Why the log refused or failed something.
+///
+/// Safe to print.
 public enum EventLogError: Error, Sendable, Equatable {
     /// The queue to the writer, or to the reading threads, is full; try again when what is in flight has been answered.
     case overloaded

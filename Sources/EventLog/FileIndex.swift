@@ -71,7 +71,9 @@ struct FileIndex: Sendable {
         return buffer
     }
 
-    /// Reads the head, and the entries if the buffer has them too. Nil when it is damaged or belongs to another file.
+    /// Reads the head, and the entries if the buffer has them too.
+    ///
+    /// Nil when it is damaged or belongs to another file.
     static func decode(_ source: ByteBuffer, epoch: UInt32, partitions: Int, withEntries: Bool) -> FileIndex? {
         var buffer = source
         let headBytes = headBytes(partitions: partitions)

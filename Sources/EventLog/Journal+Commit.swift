@@ -47,7 +47,9 @@ extension Journal {
         if file == nil || isOld || used > configuration.fileBytes { try roll() }
     }
 
-    /// Makes the frames. Their numbers are used up from here on, whether the write succeeds or not.
+    /// Makes the frames.
+    ///
+    /// Their numbers are used up from here on, whether the write succeeds or not.
     private mutating func build(
         _ plan: CommitPlan,
         _ entries: ArraySlice<PendingAppend>

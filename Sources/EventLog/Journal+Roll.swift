@@ -27,8 +27,9 @@ extension Journal {
         buildPrefix()
     }
 
-    /// Puts the file that was written among the closed ones. Returns where the log ends when it held no events: such a file
-    /// leaves the chain.
+    /// Puts the file that was written among the closed ones.
+    ///
+    /// Returns where the log ends when it held no events: such a file leaves the chain.
     private mutating func closeOld(_ old: UInt32, hasEvents: Bool) -> LogPosition? {
         guard old != 0 else { return nil }
         let entries = partitions.map { $0.closeFile(old) }

@@ -28,7 +28,9 @@ public struct LogFileError: Error, Sendable, Equatable, CustomStringConvertible 
     }
 }
 
-/// One open file. Used by one thread at a time, but may move between threads.
+/// One open file.
+///
+/// Used by one thread at a time, but may move between threads.
 public protocol LogFile: AnyObject, Sendable {
     /// The file's size in bytes.
     func size() throws(LogFileError) -> Int64

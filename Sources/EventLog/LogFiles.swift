@@ -23,8 +23,9 @@ final class LogFiles: Sendable {
         var unsaved: [FileIndex] = []
         /// Names that nothing needs any more.
         var discarded: [String] = []
-        /// Whether the newest file holds the numbers of all partitions durably. While not, nothing may be dropped: an older
-        /// file might be the only one that has them.
+        /// Whether the newest file holds the numbers of all partitions durably.
+        ///
+        /// While not, nothing may be dropped: an older file might be the only one that has them.
         var newestIsDurable = false
         var nextEpoch: UInt32
         /// Indexes of closed files in memory, most recently used last.
@@ -47,7 +48,9 @@ final class LogFiles: Sendable {
 
     // MARK: The writer
 
-    /// Makes the next journal file, durably named and with its first page durable. Takes the spare where there is one.
+    /// Makes the next journal file, durably named and with its first page durable.
+    ///
+    /// Takes the spare where there is one.
     func makeFile() throws(LogFileError) -> (file: any LogFile, epoch: UInt32) {
         let (epoch, spare) = state.withLock { state in
             state.nextEpoch += 1
@@ -139,7 +142,9 @@ final class LogFiles: Sendable {
         state.withLock { if $0.spare == .none { $0.spare = .ready } }
     }
 
-    /// Stores the checkpoints of closed files. One that is lost is made again by a scan.
+    /// Stores the checkpoints of closed files.
+    ///
+    /// One that is lost is made again by a scan.
     func saveIndexes() throws(LogFileError) {
         while let index = state.withLock({ $0.unsaved.first }) {
             try fileSystem.replace(path(JournalFile.indexName(index.epoch)), with: index.encode())

@@ -2,7 +2,9 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
-/// A place in the journal: the epoch of a file and a byte in it. Positions only grow.
+/// A place in the journal: the epoch of a file and a byte in it.
+///
+/// Positions only grow.
 struct LogPosition: Sendable, Hashable, Comparable {
     var rawValue: UInt64
 

@@ -16,7 +16,9 @@ public struct LogDamage: Sendable, Equatable, CustomStringConvertible {
     public var description: String { "\(file) bytes \(bytes.lowerBound) to \(bytes.upperBound - 1)" }
 }
 
-/// Finds out what a directory holds: which files belong to the log, where it ends, what is damaged. Reads only.
+/// Finds out what a directory holds: which files belong to the log, where it ends, what is damaged.
+///
+/// Reads only.
 struct LogRecovery {
     /// One file of the log: its checkpoint, or what a scan found.
     struct Source {
@@ -101,7 +103,9 @@ struct LogRecovery {
         sources.reverse()
     }
 
-    /// Reads a file's checkpoint, or scans it. Nil when the file holds nothing of the log.
+    /// Reads a file's checkpoint, or scans it.
+    ///
+    /// Nil when the file holds nothing of the log.
     private func read(_ epoch: UInt32, end: Int?, hasIndex: Bool) throws -> Source? {
         var known: FileIndex?
         if hasIndex {

@@ -4,7 +4,9 @@
 
 import NIOCore
 
-/// What the next event of a partition gets. Numbers are skipped when a write failed, never given twice.
+/// What the next event of a partition gets.
+///
+/// Numbers are skipped when a write failed, never given twice.
 struct PartitionCursor: Sendable, Equatable {
     static let encodedBytes = 32
 

@@ -5,7 +5,9 @@
 import NIOCore
 import Synchronization
 
-/// What readers see of one partition. Written by the writer after each sync and by retention; every lock is short.
+/// What readers see of one partition.
+///
+/// Written by the writer after each sync and by retention; every lock is short.
 final class PartitionState: Sendable {
     struct State {
         /// The numbers after the newest durable event.

@@ -17,7 +17,9 @@ struct TailCache {
     /// Offset of the first event in memory; nil when there is none.
     var firstOffset: Int64? { head < frames.count ? frames[head].firstOffset : nil }
 
-    /// Adds the newest frame. `records` must share its storage with nothing but itself, or memory is kept uncounted.
+    /// Adds the newest frame.
+    ///
+    /// `records` must share its storage with nothing but itself, or memory is kept uncounted.
     mutating func append(_ frame: FrameSlice) {
         frames.append(frame)
         bytes += frame.records.storageCapacity

@@ -32,7 +32,9 @@ struct WakeList {
         return groups.count - 1
     }
 
-    /// Tells the loops. Acknowledgements come before wakes of readers, in the order of the appends.
+    /// Tells the loops.
+    ///
+    /// Acknowledgements come before wakes of readers, in the order of the appends.
     consuming func fire() {
         for group in groups {
             let (answers, calls) = (group.answers, group.calls)

@@ -37,7 +37,9 @@ final class Doorbell: @unchecked Sendable {
         pthread_mutex_unlock(mutex)
     }
 
-    /// Sleeps until somebody rings or the time is over. Returns whether somebody rang.
+    /// Sleeps until somebody rings or the time is over.
+    ///
+    /// Returns whether somebody rang.
     func sleep(milliseconds: Int64) -> Bool {
         var deadline = timespec()
         clock_gettime(CLOCK_MONOTONIC, &deadline)
@@ -65,7 +67,9 @@ enum WorkerThread {
         }
     }
 
-    /// Starts a thread that ends with `run`. The name has at most 15 characters.
+    /// Starts a thread that ends with `run`.
+    ///
+    /// The name has at most 15 characters.
     static func start(_ name: String, _ run: @escaping @Sendable () -> Void) {
         var thread = pthread_t()
         let body = Unmanaged.passRetained(Body(name, run))

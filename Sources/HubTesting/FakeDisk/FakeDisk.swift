@@ -73,7 +73,9 @@ public final class FakeDisk: LogFileSystem {
         state = Mutex(State(random: SeededRandom(seed: seed)))
     }
 
-    /// Sets what goes wrong from now on. Operations are counted anew for `powerCutAfter`.
+    /// Sets what goes wrong from now on.
+    ///
+    /// Operations are counted anew for `powerCutAfter`.
     public func setFaults(_ faults: Faults) {
         state.withLock { state in
             state.faults = faults
