@@ -2,6 +2,7 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+import Logging
 public import NIOCore
 import Synchronization
 
@@ -120,14 +121,13 @@ extension EventLog {
         }
     }
 
-    /// Calls `wake` on the loop whenever events of the partition became durable, until the watch is cancelled: once for each
-    /// commit, together with the acknowledgements for that loop.
-    public func watch(
-        _ partition: Int,
-        on eventLoop: any EventLoop,
-        wake: @escaping @Sendable () -> Void
-    ) throws -> LogWatch {
-        guard partitions.indices.contains(partition) else { throw EventLogError.noSuchPartition(partition) }
+    /// Calls `wake` on the loop whenever events of the partition became durable, until the watch is cancelled.
+    ///
+    /// It is called once for each commit, together with the acknowledgements for that loop. Nil when there is no such
+    /// partition, or when it has as many watches as the settings allow.
+    public func watch(_ partition: Int, on eventLoop: any EventLoop, wake: @escaping @Sendable () -> Void) -> LogWatch?
+    {
+        guard partitions.indices.contains(partition) else { return nil }
         let limit = configuration.watchesPerPartitionMax
         let id = partitions[partition].state.withLock { state -> UInt64? in
             guard state.watches.count < limit else { return nil }
@@ -135,7 +135,13 @@ extension EventLog {
             state.watches.append(PartitionState.Watch(id: state.nextWatch, loop: eventLoop, wake: wake))
             return state.nextWatch
         }
-        guard let id else { throw EventLogError.overloaded }
+        guard let id else {
+            logger.warning(
+                "A reader gets no wakes: the partition has too many",
+                metadata: ["partition": "\(partition)"]
+            )
+            return nil
+        }
         return LogWatch(partition: partitions[partition], id: id)
     }
 

@@ -77,7 +77,7 @@ import Testing
         let log = try EventLog.open(configuration, logger: LogHarness.quiet)
         let loops = MultiThreadedEventLoopGroup.singleton
         let woken = Atomic(0)
-        let watch = try log.watch(1, on: loops.next()) { woken.add(1, ordering: .relaxed) }
+        let watch = try #require(log.watch(1, on: loops.next()) { woken.add(1, ordering: .relaxed) })
         try await withThrowingTaskGroup(of: Void.self) { group in
             for writer in 0..<8 {
                 group.addTask {
