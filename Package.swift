@@ -138,6 +138,7 @@ let package = Package(
         tests("JSONTests", ["JSON", nioCore]),
         tests("MQTTTests", ["MQTT", nioCore]),
         tests("AMQPTests", ["AMQP", nioCore]),
+        tests("HubModelTests", ["HubModel", "JSON", nioCore]),
         tests(
             "HubTests",
             ["Hub", "HubModel", "JSON", "AMQP", "HubTesting", "EmbeddedStore", nioCore, nioEmbedded, crypto]
