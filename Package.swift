@@ -145,7 +145,10 @@ let package = Package(
         ),
         tests("EventLogTests", ["EventLog", "HubTesting", nioCore, nioPosix, nioEmbedded, logging]),
         tests("StoreConformanceTests", ["EmbeddedStore", "HubModel", "HubTesting", nioCore, nioPosix]),
-        tests("MQTTFrontTests", ["MQTTFront", "MQTT", "Hub", "HubModel", "HubTesting", nioCore, nioEmbedded]),
+        tests(
+            "MQTTFrontTests",
+            ["MQTTFront", "MQTT", "Hub", "HubModel", "EmbeddedStore", nioCore, nioEmbedded, crypto, logging]
+        ),
         tests("AMQPFrontTests", ["AMQPFront", "AMQP", "Hub", "HubModel", "HubTesting", nioCore, nioEmbedded]),
         tests(
             "ServerTests",

@@ -16,7 +16,8 @@ enum ErrorMapping {
         case .unauthorized, .forbidden, .deviceNotFound, .moduleNotFound, .argumentInvalid, .formatError, .notSupported:
             return .notAuthorized
         case .deviceAlreadyExists, .moduleAlreadyExists, .preconditionFailed, .quotaExceeded, .messageTooLarge,
-            .throttled, .serviceUnavailable, .storageFull, .storageCorrupt, .internalError:
+            .throttled, .serviceUnavailable, .storageFull, .storageCorrupt, .internalError, .invalidDeviceScope,
+            .deviceDefinedMultipleTimes:
             return .serverUnavailable
         }
     }
