@@ -13,11 +13,11 @@ enum ErrorMapping {
     static func returnCode(for error: any Error) -> Connack.ReturnCode {
         guard let error = error as? HubError else { return .serverUnavailable }
         switch error.code {
-        case .unauthorized, .forbidden, .deviceNotFound, .moduleNotFound, .argumentInvalid, .formatError, .notSupported:
+        case .unauthorized, .forbidden, .deviceNotFound, .moduleNotFound, .argumentInvalid, .formatError, .notSupported,
+            .invalidDeviceScope, .deviceDefinedMultipleTimes:
             return .notAuthorized
         case .deviceAlreadyExists, .moduleAlreadyExists, .preconditionFailed, .quotaExceeded, .messageTooLarge,
-            .throttled, .serviceUnavailable, .storageFull, .storageCorrupt, .internalError, .invalidDeviceScope,
-            .deviceDefinedMultipleTimes:
+            .throttled, .serviceUnavailable, .storageFull, .storageCorrupt, .internalError:
             return .serverUnavailable
         }
     }

@@ -25,6 +25,10 @@ struct HubFile: Codable, Hashable, Sendable {
     var authorityFile: String?
     /// The ports that are open.
     var ports: Ports
+    /// The address at which those without TLS are found from this machine.
+    var plainAddress: String? = nil
+    /// The version of the program that serves, or served last.
+    var version: String? = nil
     /// The shared access policies.
     var policies: [Policy]
 
@@ -105,7 +109,7 @@ struct HubFile: Codable, Hashable, Sendable {
     /// - Throws: ``HubFileError/noPlainListeners`` when there are none.
     func address(plain: Bool) throws(HubFileError) -> HubAddress {
         var address = HubAddress(hostName: self.hostName)
-        address.connectHost = self.connectHost ?? "127.0.0.1"
+        address.connectHost = (plain ? self.plainAddress : self.connectHost) ?? "127.0.0.1"
         address.isPlain = plain
         if plain {
             guard let http = self.ports.http, let mqtt = self.ports.mqtt, let amqp = self.ports.amqp else {

@@ -2,6 +2,7 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+import EventLog
 import Hub
 import HubModel
 import HubTransport
@@ -21,6 +22,7 @@ struct Configuration: Sendable {
     var listeners = Listeners()
     var tls = TLS()
     var transport = TransportLimits()
+    var eventLog = EventLogConfiguration(directory: "")
     var limits = Limits()
     var authentication = AuthenticationSettings()
     var log = Log()
@@ -33,6 +35,8 @@ struct Configuration: Sendable {
     /// The built-in endpoint (`properties.eventHubEndpoints.events`).
     struct Events: Sendable {
         var partitionCount = 4
+        /// Whether the user chose it: then a data directory that has another one is refused.
+        var partitionCountIsChosen = false
         var retentionTimeInDays = 1
         /// 0 is no bound.
         var retentionSizeInMegabytes = 0

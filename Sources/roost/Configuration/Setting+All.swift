@@ -50,13 +50,16 @@ extension Setting {
     ]
 
     private static let eventHub: [Setting] = [
-        .integer(
+        Setting.integer(
             "eventHubEndpoints.events.partitionCount",
             \.events.partitionCount,
             1...128,
             flag: "--partitions",
-            "Partitions of the built-in endpoint. Fixed when the data directory is made."
-        ),
+            """
+            Partitions of the built-in endpoint. Fixed when the data directory is made; left out, what the directory has is \
+            taken, and another number is refused.
+            """
+        ).marking { $0.events.partitionCountIsChosen = true },
         .integer(
             "eventHubEndpoints.events.retentionTimeInDays",
             \.events.retentionTimeInDays,

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import HubModel
 import Logging
 
 /// Formats log events, as text for people or as one JSON object a line, and gives them to a sink.
@@ -90,12 +91,12 @@ enum LogText {
 
     /// Now, in UTC with milliseconds.
     static func timestamp() -> String {
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
+        let now = HubClock.system.milliseconds
+        var seconds = time_t(now / 1_000)
         var parts = tm()
-        gmtime_r(&now.tv_sec, &parts)
+        gmtime_r(&seconds, &parts)
         func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
-        let milliseconds = String(1_000 + now.tv_nsec / 1_000_000).dropFirst()
+        let milliseconds = String(1_000 + now % 1_000).dropFirst()
         return "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))"
             + "T\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)).\(milliseconds)Z"
     }

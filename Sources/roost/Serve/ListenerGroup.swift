@@ -16,6 +16,25 @@ struct ListenerGroup: Service {
         }
     }
 
+    /// Takes all ports, or none.
+    ///
+    /// - Throws: `ListenError` for the first one that can't be had.
+    func bind() async throws {
+        do {
+            for listener in listeners { try await listener.bind() }
+        } catch {
+            await stop()
+            throw error
+        }
+    }
+
+    /// Stops all that are open, at the same time.
+    func stop() async {
+        await withTaskGroup(of: Void.self) { tasks in
+            for listener in listeners { tasks.addTask { await listener.stop() } }
+        }
+    }
+
     /// The port of a listener, nil where it is not open.
     func port(_ name: String) -> Int? {
         listeners.first { $0.name == name }?.port
