@@ -138,13 +138,17 @@ let package = Package(
         tests("JSONTests", ["JSON", nioCore]),
         tests("MQTTTests", ["MQTT", nioCore]),
         tests("AMQPTests", ["AMQP", nioCore]),
+        tests("HubModelTests", ["HubModel", "JSON", nioCore]),
         tests(
             "HubTests",
             ["Hub", "HubModel", "JSON", "AMQP", "HubTesting", "EmbeddedStore", nioCore, nioEmbedded, crypto]
         ),
         tests("EventLogTests", ["EventLog", "HubTesting", nioCore, nioPosix, nioEmbedded, logging]),
         tests("StoreConformanceTests", ["EmbeddedStore", "HubModel", "HubTesting", nioCore, nioPosix]),
-        tests("MQTTFrontTests", ["MQTTFront", "MQTT", "Hub", "HubModel", "HubTesting", nioCore, nioEmbedded]),
+        tests(
+            "MQTTFrontTests",
+            ["MQTTFront", "MQTT", "Hub", "HubModel", "EmbeddedStore", nioCore, nioEmbedded, crypto, logging]
+        ),
         tests("AMQPFrontTests", ["AMQPFront", "AMQP", "Hub", "HubModel", "HubTesting", nioCore, nioEmbedded]),
         tests(
             "ServerTests",

@@ -2,6 +2,8 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+public import JSON
+
 /// Every limit, size and time-out of the hub's domain that is not a setting of one listener.
 ///
 /// Static members are fixed by the wire; the members of an instance are settings, with Azure's value as the default.
@@ -26,6 +28,35 @@ public struct Limits: Sendable, Hashable {
     public var deviceListPageMax = 1_000
     /// How many operations one bulk registry call carries at most.
     public var bulkOperationsMax = 100
+
+    /// What twins may hold.
+    public var twins = TwinLimits()
+
+    /// Azure's limits.
+    public init() {}
+}
+
+/// What a twin may hold (docs/wire/http.md#twins).
+public struct TwinLimits: Sendable, Hashable {
+    /// The largest desired or reported section, in bytes of names and values: numbers 8, booleans 4, strings their
+    /// UTF-8 length; brackets, commas and metadata do not count.
+    public var sectionBytesMax = 32_768
+    /// The largest tags, counted alike.
+    public var tagsBytesMax = 8_192
+    /// How much longer a section's text may be than what is counted of it.
+    public var textToSizeMax = 4
+    /// How deep objects and arrays nest below a section.
+    public var depthMax = 10
+    /// The longest name, in bytes of UTF-8.
+    public var nameBytesMax = 1_024
+    /// The longest string, in bytes of UTF-8.
+    public var stringBytesMax = 4_096
+    /// The longest text of a number; a fraction of full precision has about 25 characters.
+    public var numberBytesMax = 64
+    /// The integers that every client can read: 53 bits with sign.
+    public var integers: ClosedRange<Int64> = -4_503_599_627_370_496...4_503_599_627_370_495
+    /// What the parser of a request's body accepts: larger than the above, so that they can say what is wrong.
+    public var json = JSONLimits(bytesMax: 1_048_576, depthMax: 32)
 
     /// Azure's limits.
     public init() {}

@@ -34,6 +34,17 @@ public struct JSONValue: Sendable {
         self.node.kind == .string ? self.document.decodedString(self.node) : nil
     }
 
+    /// Whether the value is a string whose text holds escapes.
+    public var hasEscapes: Bool { self.node.flags.contains(.escaped) }
+
+    /// How many bytes of UTF-8 the string has with its escapes resolved; 0 if the value is something else.
+    public var stringSizeBytes: Int {
+        let node = self.node
+        guard node.kind == .string else { return 0 }
+        guard node.flags.contains(.escaped) else { return Int(node.end - node.start) }
+        return self.document.decodedString(node).utf8.count
+    }
+
     /// The text of the number as the peer wrote it, or nil if the value is something else.
     public var numberText: String? {
         self.node.kind == .number ? String(buffer: self.raw) : nil
@@ -88,6 +99,15 @@ public struct JSONMember: Sendable {
     /// Whether the name is this one, without making a string of it.
     public func isNamed(_ name: String) -> Bool {
         self.document.string(self.document.nodes[self.key], equals: name)
+    }
+
+    /// Whether the text of the name holds escapes.
+    public var hasEscapes: Bool { self.document.nodes[self.key].flags.contains(.escaped) }
+
+    /// How many bytes the name has as it stands in the text, escapes included and quotes not.
+    public var rawNameSizeBytes: Int {
+        let node = self.document.nodes[self.key]
+        return Int(node.end - node.start)
     }
 
     /// The name as it stands in the text, quotes and escapes included.
