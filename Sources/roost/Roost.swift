@@ -24,6 +24,7 @@ struct Roost: AsyncParsableCommand {
 
     /// What talks to a running hub as any client does.
     static let clientCommands: [any ParsableCommand.Type] = [
-        DeviceCommand.self, ConnectionStringCommand.self, SendTelemetryCommand.self, BenchCommand.self,
+        DeviceCommand.self, ConnectionStringCommand.self, EventsCommand.self, SendTelemetryCommand.self,
+        BenchCommand.self,
     ]
 }

@@ -73,11 +73,11 @@ public final class EventReader: Sendable {
         }
     }
 
-    /// Waits until the connection ends.
-    ///
-    /// - Throws: ``HubClientError`` when it ended otherwise than by ``close()``.
-    public func untilEnded() async throws {
-        try await self.ended.get()
+    /// Calls `body` when the connection has ended, with the reason; on the reader's own thread.
+    public func whenEnded(_ body: @escaping @Sendable (HubClientError) -> Void) {
+        self.ended.whenFailure { error in
+            body(error as? HubClientError ?? .closed(during: "the reading of events"))
+        }
     }
 
     /// Closes the connection and ends the reader's thread.

@@ -12,6 +12,12 @@ public struct ArrivedEvent: Sendable {
     /// Its sections.
     public let sections: MessageSections
 
+    /// Makes an event of its sections.
+    public init(partition: String, sections: MessageSections) {
+        self.partition = partition
+        self.sections = sections
+    }
+
     /// The body; empty when it is not bytes.
     public var body: ByteBuffer {
         guard case .data(let bytes) = self.sections.body else { return ByteBuffer() }

@@ -77,8 +77,15 @@ final class LoadLane {
         }
         let loopBound = NIOLoopBound(self, eventLoop: self.eventLoop)
         let isAcknowledged = self.plan.isAcknowledged
-        self.connector.connect(on: self.eventLoop, port: self.plan.address.mqttPort, from: self.source(number)) { _ in
-            LoadConnection(
+        self.connector.connect(on: self.eventLoop, port: self.plan.address.mqttPort, from: self.source(number)) {
+            channel in
+            // One read for each wake and small buffers: what comes is PUBACKs, and the generator must be cheap.
+            try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
+            try channel.syncOptions?.setOption(
+                .recvAllocator,
+                value: FixedSizeRecvByteBufferAllocator(capacity: 2048)
+            )
+            return LoadConnection(
                 lane: loopBound.value,
                 deviceID: id,
                 connectPacket: packet,
@@ -141,7 +148,7 @@ final class LoadLane {
         let step = UInt64(1e9 * Double(self.plan.threads) / rate)
         self.nextSlot = NIODeadline.now().uptimeNanoseconds
         let loopBound = NIOLoopBound(self, eventLoop: self.eventLoop)
-        self.ticking = self.eventLoop.scheduleRepeatedTask(initialDelay: .zero, delay: .microseconds(500)) { _ in
+        self.ticking = self.eventLoop.scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(1)) { _ in
             loopBound.value.publishDue(step)
         }
     }
