@@ -76,7 +76,9 @@ final class EventHubPeer: Sendable {
         private let behaviour: Behaviour
         private let log: Log
         private let engine = ConnectionEngine(
-            role: .server(mechanisms: ["ANONYMOUS"]), containerID: "peer", now: 0
+            role: .server(mechanisms: ["ANONYMOUS"]),
+            containerID: "peer",
+            now: 0
         )
         private var answers: [String: Link] = [:]
         private var sent: [UInt32: Int] = [:]

@@ -55,7 +55,8 @@ import Testing
 
     @Test func `a refused token is told in the hub's words`() async throws {
         let peer = try await EventHubPeer(.init(tokenStatus: 401, description: "The token is expired."))
-        await #expect(throws: HubClientError.amqpRefused(condition: "status 401", description: "The token is expired.")) {
+        await #expect(throws: HubClientError.amqpRefused(condition: "status 401", description: "The token is expired."))
+        {
             try await EventReader.open(peer.plan) { _ in }
         }
     }
@@ -63,7 +64,8 @@ import Testing
     @Test func `a refused receiver is told with the condition of its detach`() async throws {
         let peer = try await EventHubPeer(.init(refused: "1"))
         let expected = HubClientError.amqpRefused(
-            condition: "amqp:resource-limit-exceeded", description: "Exceeded the maximum number of receivers."
+            condition: "amqp:resource-limit-exceeded",
+            description: "Exceeded the maximum number of receivers."
         )
         await #expect(throws: expected) { try await EventReader.open(peer.plan) { _ in } }
     }
