@@ -149,7 +149,7 @@ let package = Package(
             "MQTTFrontTests",
             ["MQTTFront", "MQTT", "Hub", "HubModel", "EmbeddedStore", nioCore, nioEmbedded, crypto, logging]
         ),
-        tests("AMQPFrontTests", ["AMQPFront", "AMQP", "Hub", "HubModel", "HubTesting", nioCore, nioEmbedded]),
+        tests("AMQPFrontTests", ["AMQPFront", "AMQP", "Hub", "HubModel", nioCore, nioEmbedded, crypto, logging]),
         tests(
             "ServerTests",
             [

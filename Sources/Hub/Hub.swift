@@ -54,6 +54,10 @@ public final class Hub: Sendable {
     public let services: any ServiceAuthenticating
     /// Who is connected.
     public let directory: Directory
+    /// Which consumer groups the built-in endpoint has.
+    public let consumerGroups: ConsumerGroups
+    /// Who reads the built-in endpoint.
+    public let readers: ReaderRegistry
     /// What it counts about itself.
     public let metrics: HubMetrics
     /// The time.
@@ -68,6 +72,7 @@ public final class Hub: Sendable {
         stores: Stores,
         devices: any DeviceAuthenticating,
         services: any ServiceAuthenticating,
+        consumerGroups: ConsumerGroups = ConsumerGroups(),
         metrics: HubMetrics,
         clock: HubClock,
         logger: Logger
@@ -77,6 +82,8 @@ public final class Hub: Sendable {
         self.stores = stores
         self.devices = devices
         self.services = services
+        self.consumerGroups = consumerGroups
+        readers = ReaderRegistry(readersPerPartitionMax: limits.readersPerPartitionMax)
         self.metrics = metrics
         self.clock = clock
         self.logger = logger

@@ -1,0 +1,34 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+public import AMQP
+
+/// Every bound of AMQP connections to the hub, each one a setting.
+public struct AMQPFrontLimits: Sendable {
+    /// The bounds of the protocol engine.
+    public var engine = AMQPLimits()
+    /// Bytes that a connection may send before it has signed in.
+    public var bytesBeforeSignInMax: UInt64 = 131_072
+    /// Frames that a connection may send before it has signed in.
+    public var framesBeforeSignInMax: UInt64 = 256
+    /// Seconds from the first byte to the sign-in.
+    public var signInSecondsMax: Int64 = 60
+    /// How many tokens one connection may hold.
+    public var tokensMax = 1_200
+    /// How many answers may wait for credit on one connection before requests are refused.
+    public var waitingResponsesMax = 256
+    /// How many messages may be under way to `$cbs` or `$management` on one link.
+    public var requestCredit: UInt32 = 100
+    /// Bytes of events that one read of the log asks for.
+    public var readBytesMax = 262_144
+    /// Events that one reader sends before others have their turn.
+    public var eventsPerTurnMax = 512
+    /// Bytes of output that are gathered before they are written to the socket.
+    public var flushBytes = 65_536
+    /// The longest time between two looks at the clock, in milliseconds: how late an expired token may be noticed.
+    public var checkMillisecondsMax: Int64 = 10_000
+
+    /// The defaults.
+    public init() {}
+}

@@ -1,0 +1,52 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import Hub
+import HubModel
+
+/// What a connection may do: the principals that it proved to be, each until its token ends.
+struct ConnectionAccess {
+    private var principals: [String: ServicePrincipal] = [:]
+
+    /// Whether it ever proved anything.
+    private(set) var hasSignedIn = false
+
+    /// How many principals there are.
+    var count: Int { principals.count }
+
+    /// Adds a principal, or renews the one for the same audience.
+    mutating func add(_ principal: ServicePrincipal) {
+        principals[Self.key(principal)] = principal
+        hasSignedIn = true
+    }
+
+    /// Whether a principal would be a renewal.
+    func has(_ principal: ServicePrincipal) -> Bool { principals[Self.key(principal)] != nil }
+
+    /// Whether one of them may read a path of the built-in endpoint.
+    func mayRead(_ path: [String]) -> Bool {
+        principals.values.contains { $0.mayRead(path) }
+    }
+
+    /// Forgets what has ended; true when something had.
+    ///
+    /// - Parameters:
+    ///   - nowSeconds: The time of day.
+    ///   - skewSeconds: How long after its end a token still counts.
+    ///   - isStillGood: Whether the policy behind a principal still vouches for it.
+    mutating func removeEnded(
+        nowSeconds: Int64,
+        skewSeconds: Int64,
+        isStillGood: (ServicePrincipal) -> Bool
+    ) -> Bool {
+        let before = principals.count
+        principals = principals.filter { _, principal in
+            if let end = principal.expiresAtSeconds, nowSeconds > end, nowSeconds - end > skewSeconds { return false }
+            return isStillGood(principal)
+        }
+        return principals.count < before
+    }
+
+    private static func key(_ principal: ServicePrincipal) -> String { principal.audiencePath.lowercased() }
+}

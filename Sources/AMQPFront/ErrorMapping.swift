@@ -1,0 +1,54 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import AMQP
+import Hub
+import HubModel
+
+// How errors of the hub look in AMQP (docs/wire/amqp.md#errors).
+extension AMQPError {
+    init(_ error: HubError) {
+        let condition: AMQPCondition =
+            switch error.code {
+            case .argumentInvalid, .formatError, .invalidDeviceScope, .deviceDefinedMultipleTimes: .argumentError
+            case .unauthorized, .forbidden: .unauthorizedAccess
+            case .deviceNotFound, .moduleNotFound: .notFound
+            case .deviceAlreadyExists, .moduleAlreadyExists: .notAllowed
+            case .preconditionFailed: .preconditionFailed
+            case .quotaExceeded: .resourceLimitExceeded
+            case .messageTooLarge: .messageSizeExceeded
+            case .throttled, .serviceUnavailable, .storageFull: .serverBusy
+            case .storageCorrupt, .internalError: .internalError
+            case .notSupported: .notImplemented
+            }
+        self.init(condition, error.message)
+    }
+
+    init(_ conflict: ReaderConflict) {
+        switch conflict.kind {
+        case .stolen: self.init(.linkStolen, conflict.message)
+        case .tooMany: self.init(.resourceLimitExceeded, conflict.message)
+        }
+    }
+
+    /// The text that .NET and Java look for; without it they take not-found for something that may pass.
+    static func entityNotFound(host: String, path: String) -> AMQPError {
+        AMQPError(.notFound, "The messaging entity 'sb://\(host)/\(path)' could not be found.")
+    }
+
+    static let listenClaimMissing = AMQPError(
+        .unauthorizedAccess,
+        "Unauthorized access. 'Listen' claim(s) are required to perform this operation."
+    )
+
+    static let sendClaimMissing = AMQPError(
+        .unauthorizedAccess,
+        "Unauthorized access. 'Send' claim(s) are required to perform this operation."
+    )
+
+    static let accessEnded = AMQPError(
+        .unauthorizedAccess,
+        "The token of this link has expired or was revoked, and was not renewed."
+    )
+}

@@ -1,0 +1,102 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import AMQP
+import Hub
+import HubModel
+
+// `$management`: properties of the event hub and its partitions (docs/wire/event-hubs.md#management).
+extension AMQPConnection {
+    private static let hubType = "com.microsoft:eventhub"
+    private static let partitionType = "com.microsoft:partition"
+    /// What stands for "never": the year 1, which Python shows as its smallest date.
+    private static let neverMilliseconds: Int64 = -62_135_596_800_000
+
+    func manage(_ delivery: AMQP.Delivery, on link: Link, entity: String?) {
+        guard responses.hasRoom else {
+            settle(
+                delivery,
+                on: link,
+                .rejected(AMQPError(.resourceLimitExceeded, "Too many answers wait for credit."))
+            )
+            return
+        }
+        let request: Message
+        do throws(AMQPDecodeError) {
+            request = try Message(payload: delivery.payload, limits: limits.engine)
+        } catch {
+            settle(delivery, on: link, .rejected(error.asError))
+            return
+        }
+        let properties = request.applicationProperties
+        let operation = properties?["operation"]?.text ?? ""
+        guard operation == "READ" else {
+            // The service settles such a request itself and sends no answer.
+            settle(delivery, on: link, .rejected(AMQPError(.notAllowed, "Invalid command '\(operation.prefix(64))'.")))
+            return
+        }
+        settle(delivery, on: link, .accepted)
+        if let token = properties?["security_token"]?.text, !isValid(token) {
+            let status = Status(code: 401, description: "The security_token is not valid here.")
+            respond(to: request, on: link, status, condition: .unauthorizedAccess)
+            return
+        }
+        let name = properties?["name"]?.text ?? entity ?? ""
+        guard hub.names.isEntity(name) else { return respondNotFound(request, on: link, name) }
+        switch properties?["type"]?.text {
+        case Self.hubType: respond(to: request, on: link, .ok, body: hubProperties)
+        case Self.partitionType:
+            let text = properties?["partition"]?.text ?? ""
+            guard let partition = Int(text), String(partition) == text,
+                (0..<hub.stores.events.partitionCount).contains(partition)
+            else { return respondNotFound(request, on: link, "\(name)/Partitions/\(text.prefix(64))") }
+            respond(to: request, on: link, .ok, body: partitionProperties(partition))
+        default:
+            let status = Status(code: 400, description: "The type must be \(Self.hubType) or \(Self.partitionType).")
+            respond(to: request, on: link, status, condition: .argumentError)
+        }
+    }
+
+    private func isValid(_ token: String) -> Bool {
+        do throws(HubError) {
+            return try authenticate(token: token).rights.contains(.serviceConnect)
+        } catch {
+            return false
+        }
+    }
+
+    private func respondNotFound(_ request: Message, on link: Link, _ path: String) {
+        let error = AMQPError.entityNotFound(host: hub.names.hostName, path: String(path.prefix(256)))
+        let status = Status(code: 404, description: error.description ?? "")
+        respond(to: request, on: link, status, condition: .notFound)
+    }
+
+    // Clients check the type of each value: an int where a long is wanted fails them, as does a list for the array.
+    private var hubProperties: AMQPMap {
+        let count = hub.stores.events.partitionCount
+        return [
+            .string("name"): .string(hub.names.shortName),
+            .string("type"): .string(Self.hubType),
+            .string("created_at"): .timestamp(hub.stores.events.createdTimeMilliseconds),
+            .string("partition_count"): .int(Int32(count)),
+            .string("partition_ids"): .array((0..<count).map { .string(String($0)) }),
+        ]
+    }
+
+    private func partitionProperties(_ partition: Int) -> AMQPMap {
+        let info = hub.stores.events.info(partition: partition)
+        return [
+            .string("name"): .string(hub.names.shortName),
+            .string("type"): .string(Self.partitionType),
+            .string("partition"): .string(String(partition)),
+            .string("begin_sequence_number"): .long(info.beginSequenceNumber),
+            .string("last_enqueued_sequence_number"): .long(info.lastSequenceNumber),
+            .string("last_enqueued_offset"): .string(String(info.lastOffset)),
+            .string("last_enqueued_time_utc"): .timestamp(
+                info.lastEnqueuedTimeMilliseconds ?? Self.neverMilliseconds
+            ),
+            .string("is_partition_empty"): .bool(info.isEmpty),
+        ]
+    }
+}

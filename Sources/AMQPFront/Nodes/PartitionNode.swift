@@ -1,0 +1,283 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import AMQP
+import Hub
+import HubModel
+import NIOCore
+
+/// One reader of one partition: sends events as credit, session window and socket allow.
+///
+/// | state | waits for | next |
+/// | --- | --- | --- |
+/// | locating | the store to find the starting position | reading, closed |
+/// | reading | nothing: there may be more | reading, loading, atEnd, closed |
+/// | loading | a cold read | reading, closed |
+/// | atEnd | the partition's end to move | reading, closed |
+/// | closed | | |
+///
+/// At most one slice of events is held. A reader without credit holds what it has and asks for nothing.
+final class PartitionNode {
+    private enum State {
+        case locating, reading, loading, atEnd, closed
+    }
+
+    /// The path that access is asked for.
+    let path: [String]
+
+    private let link: Link
+    private unowned let connection: AMQPConnection
+    private let engine: ConnectionEngine
+    private let store: any EventStore
+    private let place: ReaderRegistry.Place
+    private let writer = EventWriter()
+    private var state = State.locating
+    private var ticket: ReaderRegistry.Ticket?
+    private var watch: (any EventWatch)?
+    private var wantsMetrics = false
+    private var isTurnTaken = false
+    private var wasWoken = false
+
+    private var cursor = EventCursor(offset: 0)
+    private var frames: [EventFrame] = []
+    private var frameIndex = 0
+    private var entries: EventFrame.Entries?
+    private var sliceEnd = EventCursor(offset: 0)
+
+    init(link: Link, connection: AMQPConnection, place: ReaderRegistry.Place, path: [String]) {
+        self.link = link
+        self.connection = connection
+        self.place = place
+        self.path = path
+        engine = connection.engine
+        store = connection.hub.stores.events
+    }
+
+    // MARK: Life
+
+    /// Takes the reader's place and begins to look for its position; the link is accepted when that is found.
+    ///
+    /// - Returns: What to refuse the link with; nil when all is well so far.
+    func open() -> AMQPError? {
+        let request: ReaderRequest
+        do throws(ReaderRequest.Refusal) {
+            request = try ReaderRequest(link.remoteAttach)
+        } catch {
+            return error.error
+        }
+        if request.position.isBeyondEnd(of: store.info(partition: place.partition)) {
+            return AMQPError(.argumentError, "The position of the filter lies beyond the end of the partition.")
+        }
+        wantsMetrics = request.wantsMetrics
+        let loop = connection.eventLoop
+        let bound = NIOLoopBound(self, eventLoop: loop)
+        do throws(ReaderConflict) {
+            ticket = try connection.hub.readers.enter(place, epoch: request.epoch, name: request.name) { conflict in
+                // At once on our own loop, so that the old link's detach precedes the new link's attach.
+                if loop.inEventLoop {
+                    bound.value.displaced(conflict)
+                } else {
+                    loop.execute { bound.value.displaced(conflict) }
+                }
+            }
+        } catch {
+            return AMQPError(error)
+        }
+        store.locate(partition: place.partition, request.position, on: loop).assumeIsolated().whenComplete { result in
+            self.located(result, request)
+        }
+        return nil
+    }
+
+    private func located(_ result: Result<EventCursor, any Error>, _ request: ReaderRequest) {
+        guard state == .locating else { return }
+        switch result {
+        case .failure(let error):
+            let known = error as? HubError ?? HubError(.internalError, "The position could not be looked up.")
+            connection.remove(link)
+            connection.refuse(link, AMQPError(known))
+        case .success(let cursor):
+            self.cursor = cursor
+            state = .reading
+            accept(request)
+            startWatch()
+            pump()
+        }
+        connection.handler.flushUnlessReading()
+    }
+
+    private func accept(_ request: ReaderRequest) {
+        var reply = engine.reply(to: link)
+        // Always settled, whatever was asked for: pyamqp never sends dispositions for events.
+        reply.senderSettleMode = .settled
+        reply.source?.filter = request.filter
+        engine.accept(link, with: reply)
+    }
+
+    private func startWatch() {
+        let bound = NIOLoopBound(self, eventLoop: connection.eventLoop)
+        watch = store.watch(partition: place.partition, on: connection.eventLoop) { bound.value.woken() }
+    }
+
+    private func displaced(_ conflict: ReaderConflict) {
+        guard state != .closed else { return }
+        let error = AMQPError(conflict)
+        let wasLocating = state == .locating
+        connection.remove(link)
+        if wasLocating {
+            connection.refuse(link, error)
+        } else {
+            engine.detach(link, error)
+        }
+        connection.handler.flushUnlessReading()
+    }
+
+    /// Frees the reader's place and what it holds; may be called again.
+    func close() {
+        guard state != .closed else { return }
+        state = .closed
+        watch?.cancel()
+        watch = nil
+        if let ticket { connection.hub.readers.leave(ticket) }
+        ticket = nil
+        dropSlice()
+    }
+
+    // MARK: Sending
+
+    private func woken() {
+        wasWoken = true
+        guard state == .atEnd else { return }
+        state = .reading
+        pump()
+        connection.handler.flushUnlessReading()
+    }
+
+    /// Sends events until something runs out: credit, window, socket, events, or this reader's turn.
+    func pump() {
+        guard !isTurnTaken else { return }
+        var left = connection.limits.eventsPerTurnMax
+        var bytes = 0
+        var metrics: ByteBuffer?
+        while state == .reading, engine.canSend(on: link), connection.handler.isWritable {
+            guard let (entry, frame) = nextEntry() else {
+                fetch()
+                continue
+            }
+            guard left > 0 else {
+                putBack(entry)
+                takeNextTurn()
+                break
+            }
+            left -= 1
+            if wantsMetrics, metrics == nil {
+                let info = store.info(partition: place.partition)
+                metrics = EventWriter.metrics(info, nowMilliseconds: connection.hub.clock.milliseconds)
+            }
+            bytes += send(entry, of: frame, metrics: metrics)
+            if engine.output.readableBytes >= connection.limits.flushBytes { connection.handler.flush() }
+        }
+        if bytes > 0 {
+            connection.hub.metrics.eventsOut.add(connection.limits.eventsPerTurnMax - left)
+            connection.hub.metrics.eventBytesOut.add(bytes)
+        }
+        if link.isDraining, state == .atEnd || link.credit == 0 { engine.drained(link) }
+    }
+
+    private func send(_ entry: EventFrame.Entry, of frame: EventFrame, metrics: ByteBuffer?) -> Int {
+        cursor = EventCursor(offset: entry.offset + 1)
+        guard let record = EventRecord(in: frame.records, payloadAt: entry.payloadStart, count: entry.payloadCount)
+        else {
+            // A record of another format cannot be shown; the log has checked that it is what was written.
+            connection.hub.metrics.refused("amqp record format")
+            return 0
+        }
+        engine.send(on: link, settled: true) { buffer in
+            writer.write(record, entry, of: frame, metrics: metrics, into: &buffer)
+        }
+        return entry.payloadCount
+    }
+
+    private func takeNextTurn() {
+        isTurnTaken = true
+        connection.handler.later { [weak self] in
+            guard let self else { return }
+            isTurnTaken = false
+            guard state != .closed else { return }
+            pump()
+            connection.handler.flushUnlessReading()
+        }
+    }
+
+    // MARK: Reading
+
+    /// The next event for the built-in endpoint in the slice at hand.
+    private func nextEntry() -> (EventFrame.Entry, EventFrame)? {
+        while frameIndex < frames.count {
+            let frame = frames[frameIndex]
+            if entries == nil { entries = frame.entries }
+            while let entry = entries?.next() {
+                guard entry.offset >= cursor.offset, entry.destinations.contains(.events) else { continue }
+                return (entry, frame)
+            }
+            entries = nil
+            frameIndex += 1
+        }
+        return nil
+    }
+
+    /// Begins the frame of an entry anew next time; the cursor passes over what was sent of it.
+    private func putBack(_ entry: EventFrame.Entry) {
+        cursor = EventCursor(offset: entry.offset)
+        entries = nil
+    }
+
+    private func dropSlice() {
+        frames = []
+        frameIndex = 0
+        entries = nil
+    }
+
+    /// Takes the next slice from memory, or begins to load it.
+    private func fetch() {
+        if !frames.isEmpty { cursor = max(cursor, sliceEnd) }
+        dropSlice()
+        let bytesMax = connection.limits.readBytesMax
+        if let slice = store.readResident(partition: place.partition, from: cursor, bytesMax: bytesMax) {
+            take(slice)
+            return
+        }
+        state = .loading
+        wasWoken = false
+        store.read(partition: place.partition, from: cursor, bytesMax: bytesMax, on: connection.eventLoop)
+            .assumeIsolated().whenComplete { result in self.loaded(result) }
+    }
+
+    private func take(_ slice: EventSlice) {
+        frames = slice.frames
+        sliceEnd = slice.next
+        state = slice.frames.isEmpty ? .atEnd : .reading
+        if slice.frames.isEmpty { cursor = max(cursor, slice.next) }
+    }
+
+    private func loaded(_ result: Result<EventSlice, any Error>) {
+        guard state == .loading else { return }
+        switch result {
+        case .success(let slice):
+            let isProgress = slice.next > cursor
+            take(slice)
+            // The end may have moved while the read was under way, and its wake have found nobody at the end.
+            if state == .atEnd, wasWoken || isProgress { state = .reading }
+            pump()
+        case .failure(let error):
+            let known = error as? HubError ?? HubError(.internalError, "The events could not be read.")
+            connection.remove(link)
+            engine.detach(link, AMQPError(known))
+        }
+        connection.handler.flushUnlessReading()
+    }
+}
+
+@available(*, unavailable)
+extension PartitionNode: Sendable {}
