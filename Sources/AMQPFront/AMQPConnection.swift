@@ -61,7 +61,8 @@ final class AMQPConnection {
     private func handle(_ event: ConnectionEvent) {
         switch event {
         case .saslInit(let start): engine.finishSASL(authenticate(start))
-        case .saslOutcome, .opened, .begun, .disposition: break
+        case .opened: handler.rescheduleCheck()
+        case .saslOutcome, .begun, .disposition: break
         case .attached(let link): attach(link)
         case .delivery(let link, let delivery): received(delivery, on: link)
         case .flow(let session, let link, let windowOpened):
@@ -129,13 +130,15 @@ final class AMQPConnection {
         try hub.services.authenticate(token: token, dialect: .eventHubs, nowSeconds: hub.clock.seconds)
     }
 
-    /// Forgets tokens that ended and policies that changed, and detaches the links that rested on them.
-    func removeEndedAccess() {
+    /// Forgets tokens that ended, and detaches the links that rested on them.
+    ///
+    /// - Parameter policiesChanged: Whether policies were just changed, so that they must be asked again.
+    func removeEndedAccess(policiesChanged: Bool = false) {
         let services = hub.services
         let isChanged = access.removeEnded(
             nowSeconds: hub.clock.seconds,
             skewSeconds: hub.limits.clockSkewSeconds,
-            isStillGood: services.isStillGood(_:)
+            isStillGood: policiesChanged ? { services.isStillGood($0) } : nil
         )
         guard isChanged else { return }
         for (tag, node) in nodes {
@@ -237,7 +240,7 @@ final class AMQPConnection {
 
     // MARK: Traffic
 
-    private func received(_ delivery: AMQP.Delivery, on link: Link) {
+    private func received(_ delivery: IncomingDelivery, on link: Link) {
         switch nodes[link.tag] {
         case .claims: putToken(delivery, on: link)
         case .management(let entity): manage(delivery, on: link, entity: entity)

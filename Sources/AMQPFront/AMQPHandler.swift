@@ -139,6 +139,12 @@ public final class AMQPHandler: ChannelInboundHandler {
         }
     }
 
+    /// Looks at the clock sooner from now on when the peer wants heartbeats.
+    func rescheduleCheck() {
+        check?.cancel()
+        scheduleCheck()
+    }
+
     private func timePassed() {
         guard let connection else { return }
         if !connection.access.hasSignedIn, now - startMilliseconds > front.limits.signInSecondsMax * 1000 {
@@ -176,8 +182,9 @@ public final class AMQPHandler: ChannelInboundHandler {
 
     /// Lets the connection look again at what it rests on.
     func recheckAccess() {
-        connection?.removeEndedAccess()
+        connection?.removeEndedAccess(policiesChanged: true)
         flush()
+        endIfClosed()
     }
 
     func log(_ text: String) {

@@ -29,21 +29,22 @@ struct ConnectionAccess {
         principals.values.contains { $0.mayRead(path) }
     }
 
-    /// Forgets what has ended; true when something had.
+    /// Forgets what has ended.
     ///
     /// - Parameters:
     ///   - nowSeconds: The time of day.
     ///   - skewSeconds: How long after its end a token still counts.
-    ///   - isStillGood: Whether the policy behind a principal still vouches for it.
+    ///   - isStillGood: Whether the policy behind a principal still vouches for it; nil where none has changed.
+    /// - Returns: Whether something had ended.
     mutating func removeEnded(
         nowSeconds: Int64,
         skewSeconds: Int64,
-        isStillGood: (ServicePrincipal) -> Bool
+        isStillGood: ((ServicePrincipal) -> Bool)?
     ) -> Bool {
         let before = principals.count
         principals = principals.filter { _, principal in
             if let end = principal.expiresAtSeconds, nowSeconds > end, nowSeconds - end > skewSeconds { return false }
-            return isStillGood(principal)
+            return isStillGood?(principal) ?? true
         }
         return principals.count < before
     }

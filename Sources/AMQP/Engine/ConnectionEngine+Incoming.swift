@@ -57,7 +57,7 @@ extension ConnectionEngine {
             return
         }
         guard isWithinSize(payload.readableBytes, link: link) else { return }
-        let delivery = Delivery(
+        let delivery = IncomingDelivery(
             id: id,
             tag: tag,
             messageFormat: transfer.messageFormat ?? 0,
@@ -116,7 +116,7 @@ extension ConnectionEngine {
         return true
     }
 
-    private func complete(_ delivery: Delivery, link: Link) {
+    private func complete(_ delivery: IncomingDelivery, link: Link) {
         if !delivery.isSettled {
             link.session.unsettledIncoming += 1
             guard link.session.unsettledIncoming <= limits.unsettledMax else {

@@ -17,7 +17,7 @@ public enum ConnectionEvent {
     /// The peer attached a link, to be answered by accept or refuse, or answered one of ours.
     case attached(Link)
     /// A message arrived as a whole.
-    case delivery(Link, Delivery)
+    case delivery(Link, IncomingDelivery)
     /// A session has more room, or a link more credit, or the peer wants a link drained.
     case flow(Session, Link?, windowOpened: Bool)
     /// The peer told the state of a delivery of ours.
@@ -33,7 +33,7 @@ public enum ConnectionEvent {
 }
 
 /// A message that arrived.
-public struct Delivery: Equatable, Sendable {
+public struct IncomingDelivery: Equatable, Sendable {
     /// Its number in the session.
     public var id: UInt32
     /// Its name on the link.

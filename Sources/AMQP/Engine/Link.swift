@@ -33,7 +33,7 @@ public final class Link {
 
     /// A delivery of which more frames are to come.
     struct PartialDelivery {
-        var delivery: Delivery
+        var delivery: IncomingDelivery
         var frames: Int
     }
 

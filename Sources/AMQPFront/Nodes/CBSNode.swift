@@ -16,7 +16,7 @@ extension AMQPConnection {
         static let ok = Status(code: 200, description: "OK")
     }
 
-    func putToken(_ delivery: AMQP.Delivery, on link: Link) {
+    func putToken(_ delivery: IncomingDelivery, on link: Link) {
         guard responses.hasRoom else {
             settle(
                 delivery,
@@ -42,7 +42,7 @@ extension AMQPConnection {
         respond(to: message, on: link, status)
     }
 
-    func settle(_ delivery: AMQP.Delivery, on link: Link, _ state: DeliveryState) {
+    func settle(_ delivery: IncomingDelivery, on link: Link, _ state: DeliveryState) {
         guard !delivery.isSettled else { return }
         engine.settle(delivery.id, on: link.session, state)
     }

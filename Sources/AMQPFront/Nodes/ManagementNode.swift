@@ -13,7 +13,7 @@ extension AMQPConnection {
     /// What stands for "never": the year 1, which Python shows as its smallest date.
     private static let neverMilliseconds: Int64 = -62_135_596_800_000
 
-    func manage(_ delivery: AMQP.Delivery, on link: Link, entity: String?) {
+    func manage(_ delivery: IncomingDelivery, on link: Link, entity: String?) {
         guard responses.hasRoom else {
             settle(
                 delivery,

@@ -162,7 +162,7 @@ final class EventReaderConnection: ChannelInboundHandler {
         }
     }
 
-    private func deliveryReceived(_ delivery: Delivery, _ link: Link, _ context: ChannelHandlerContext) {
+    private func deliveryReceived(_ delivery: IncomingDelivery, _ link: Link, _ context: ChannelHandlerContext) {
         if !delivery.isSettled, let session {
             self.engine.settle(delivery.id, on: session, .accepted)
         }

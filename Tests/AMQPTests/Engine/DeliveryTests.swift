@@ -7,7 +7,7 @@ import NIOCore
 import Testing
 
 @Suite struct DeliveryTests {
-    static func body(_ delivery: Delivery) throws -> ByteBuffer {
+    static func body(_ delivery: IncomingDelivery) throws -> ByteBuffer {
         guard case .data(let bytes) = try Message(payload: delivery.payload).body else { return ByteBuffer() }
         return bytes
     }
@@ -33,7 +33,7 @@ import Testing
             sent.moveReaderIndex(forwardBy: Int(length))
         }
         pair.client.receive(copy, now: 0)
-        var received: [Delivery] = []
+        var received: [IncomingDelivery] = []
         while let event = pair.client.nextEvent() {
             if case .delivery(_, let delivery) = event { received.append(delivery) }
         }

@@ -107,11 +107,11 @@ final class EnginePair {
         return (link, try #require(theirs.first { $0.name == name }))
     }
 
-    var deliveriesAtClient: [Delivery] {
+    var deliveriesAtClient: [IncomingDelivery] {
         clientEvents.compactMap { if case .delivery(_, let delivery) = $0 { delivery } else { nil } }
     }
 
-    var deliveriesAtServer: [Delivery] {
+    var deliveriesAtServer: [IncomingDelivery] {
         serverEvents.compactMap { if case .delivery(_, let delivery) = $0 { delivery } else { nil } }
     }
 
