@@ -127,7 +127,7 @@ final class EventHubPeer: Sendable {
             self.answers[source] = link
         }
 
-        private func asked(_ delivery: Delivery, on link: Link) {
+        private func asked(_ delivery: IncomingDelivery, on link: Link) {
             guard let message = try? Message(payload: delivery.payload) else { return }
             let properties = message.applicationProperties ?? [:]
             var answer = Message()
