@@ -5,7 +5,7 @@
 import AMQP
 public import Hub
 import HubModel
-import NIOCore
+public import NIOCore
 import Synchronization
 
 /// AMQP for one hub: makes the handlers of connections, and tells them what concerns them all.
@@ -37,6 +37,13 @@ public final class AMQPFront: Sendable {
         hub.stores.bus.listen { [weak self] signal in
             guard signal == .policiesChanged else { return }
             self?.recheckAccess()
+        }
+    }
+
+    /// Puts the front's one handler at the end of a new channel's pipeline; called on the channel's loop.
+    public func configure(_ channel: any Channel) -> EventLoopFuture<Void> {
+        channel.eventLoop.makeCompletedFuture {
+            try channel.pipeline.syncOperations.addHandler(self.makeHandler())
         }
     }
 

@@ -2,6 +2,7 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+import AMQPFront
 import EventLog
 import FoundationEssentials
 import Glibc
@@ -143,7 +144,8 @@ struct HubServer: Sendable {
 
     private static func fronts(_ hub: Hub) -> FrontInitializers {
         let mqtt = MQTTFront(hub: hub)
-        return FrontInitializers(mqtt: { mqtt.configure($0) })
+        let amqp = AMQPFront(hub: hub)
+        return FrontInitializers(mqtt: { mqtt.configure($0) }, amqp: { amqp.configure($0) })
     }
 
     private static func pages(_ hub: Hub, _ gate: ConnectionGate, _ stores: HubStores) -> HealthHandler.Pages {

@@ -115,7 +115,7 @@ struct ListenerPlan {
 
     private static let healthConnectionsMax = 64
     /// Listeners whose fronts tell when a peer has signed in.
-    private static let announcing: Set<String> = ["mqtts", "mqtt"]
+    private static let announcing: Set<String> = ["mqtts", "mqtt", "amqps", "amqp"]
     /// CONNACK with return code 3, server unavailable: clients try again later [MQTT-3.2.2-5].
     private static let mqttRefusal: [UInt8] = [0x20, 0x02, 0x00, 0x03]
     private static let httpRefusal = Array(
