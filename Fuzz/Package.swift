@@ -3,6 +3,13 @@ import PackageDescription
 
 // Apart from the main package, so that a plain `swift build` never needs libFuzzer. One executable for each decoder, built with
 // swift build -c release -Xswiftc -sanitize=fuzzer,address -Xswiftc -parse-as-library -Xswiftc -use-ld=lld
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+
+/// A fuzzer of one of the hub-free targets.
+func fuzzer(_ name: String, of target: String) -> Target {
+    .executableTarget(name: name, dependencies: [.product(name: target, package: "roost"), nioCore])
+}
+
 let package = Package(
     name: "roost-fuzz",
     dependencies: [
@@ -10,12 +17,9 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: [
-        .executableTarget(
-            name: "fuzz-mqtt",
-            dependencies: [
-                .product(name: "MQTT", package: "roost"),
-                .product(name: "NIOCore", package: "swift-nio"),
-            ]
-        )
+        fuzzer("fuzz-amqp", of: "AMQP"),
+        fuzzer("fuzz-amqp-engine", of: "AMQP"),
+        fuzzer("fuzz-json", of: "JSON"),
+        fuzzer("fuzz-mqtt", of: "MQTT"),
     ]
 )
