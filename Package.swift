@@ -141,7 +141,11 @@ let package = Package(
         tests("HubModelTests", ["HubModel", "JSON", nioCore]),
         tests(
             "HubTests",
-            ["Hub", "HubModel", "JSON", "AMQP", "HubTesting", "EmbeddedStore", nioCore, nioEmbedded, crypto]
+            [
+                "Hub", "HubModel", "JSON", "AMQP", "HubTesting", "EmbeddedStore", nioCore, nioEmbedded, nioPosix,
+                crypto,
+                logging,
+            ]
         ),
         tests("EventLogTests", ["EventLog", "HubTesting", nioCore, nioPosix, nioEmbedded, logging]),
         tests("StoreConformanceTests", ["EmbeddedStore", "HubModel", "HubTesting", nioCore, nioPosix]),

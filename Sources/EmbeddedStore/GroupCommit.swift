@@ -45,21 +45,31 @@ final class GroupCommit: Sendable {
     /// - Throws: what the step threw, or a `HubError` where the store failed
     func perform<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in
-            let step = Step { database in
-                let outcome = Self.run(body, in: database)
-                return { commitError in
-                    if let commitError {
-                        continuation.resume(throwing: StoreError.hubError(commitError))
-                    } else {
-                        continuation.resume(with: outcome.mapError { StoreError.hubError($0) })
-                    }
+            self.submit(body) { continuation.resume(with: $0) }
+        }
+    }
+
+    /// Runs a step of the business, after those that the same thread submitted before, and returns at once.
+    ///
+    /// `done` is called once, on the writer's thread, in the order of the steps, when the step is durable or failed.
+    func submit<Value: Sendable>(
+        _ body: @escaping @Sendable (Database) throws -> Value,
+        done: @escaping @Sendable (Result<Value, any Error>) -> Void
+    ) {
+        let step = Step { database in
+            let outcome = Self.run(body, in: database)
+            return { commitError in
+                if let commitError {
+                    done(.failure(StoreError.hubError(commitError)))
+                } else {
+                    done(outcome.mapError { StoreError.hubError($0) })
                 }
-            } refuse: { error in
-                continuation.resume(throwing: StoreError.hubError(error))
             }
-            if !self.enqueue(step) {
-                step.refuse(HubError(.serviceUnavailable, "Too many changes wait for the store."))
-            }
+        } refuse: { error in
+            done(.failure(StoreError.hubError(error)))
+        }
+        if !self.enqueue(step) {
+            step.refuse(HubError(.serviceUnavailable, "Too many changes wait for the store."))
         }
     }
 

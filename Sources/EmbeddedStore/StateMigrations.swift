@@ -9,7 +9,45 @@ enum StateMigrations {
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1 identities, policies, subscriptions", migrate: self.identities)
+        migrator.registerMigration("2 twins and their events", migrate: self.twins)
         return migrator
+    }
+
+    private static func twins(_ database: Database) throws {
+        try database.execute(
+            sql: """
+                -- An identity without a row has a fresh twin.
+                CREATE TABLE twins (
+                    device TEXT NOT NULL,
+                    module TEXT NOT NULL,
+                    version INTEGER NOT NULL,
+                    etagNumber INTEGER NOT NULL,
+                    tags TEXT NOT NULL,
+                    desired TEXT NOT NULL,
+                    desiredVersion INTEGER NOT NULL,
+                    desiredStamps BLOB NOT NULL,
+                    reported TEXT NOT NULL,
+                    reportedVersion INTEGER NOT NULL,
+                    reportedStamps BLOB NOT NULL,
+                    PRIMARY KEY (device, module)
+                ) STRICT;
+                CREATE TRIGGER twinDeleted AFTER DELETE ON identities BEGIN
+                    DELETE FROM twins WHERE device = OLD.device AND module = OLD.module;
+                END;
+                CREATE TRIGGER twinRenewed AFTER UPDATE OF generationID ON identities
+                WHEN OLD.generationID <> NEW.generationID BEGIN
+                    DELETE FROM twins WHERE device = OLD.device AND module = OLD.module;
+                END;
+                CREATE TABLE twinEvents (
+                    position INTEGER PRIMARY KEY AUTOINCREMENT,
+                    device TEXT NOT NULL,
+                    module TEXT NOT NULL,
+                    isReplacement INTEGER NOT NULL,
+                    milliseconds INTEGER NOT NULL,
+                    body TEXT NOT NULL
+                ) STRICT;
+                """
+        )
     }
 
     private static func identities(_ database: Database) throws {

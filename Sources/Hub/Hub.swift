@@ -58,6 +58,10 @@ public final class Hub: Sendable {
     public let consumerGroups: ConsumerGroups
     /// Who reads the built-in endpoint.
     public let readers: ReaderRegistry
+    /// Its twins.
+    public let twins: Twins
+    /// What tells routes of changes of twins.
+    public let twinEvents: TwinEvents
     /// What it counts about itself.
     public let metrics: HubMetrics
     /// The time.
@@ -66,6 +70,18 @@ public final class Hub: Sendable {
     public let logger: Logger
 
     /// Puts a hub together.
+    ///
+    /// - Parameters:
+    ///   - names: what it is called
+    ///   - limits: its limits
+    ///   - stores: what it stands on
+    ///   - devices: who may sign in as a device or a module
+    ///   - services: who may act as a back end
+    ///   - consumerGroups: which consumer groups the built-in endpoint has
+    ///   - twinEventDestinations: where events that tell of changes of twins go; none are made for nowhere
+    ///   - metrics: what it counts
+    ///   - clock: the time
+    ///   - logger: where it logs
     public init(
         names: HubNames,
         limits: Limits,
@@ -73,6 +89,7 @@ public final class Hub: Sendable {
         devices: any DeviceAuthenticating,
         services: any ServiceAuthenticating,
         consumerGroups: ConsumerGroups = ConsumerGroups(),
+        twinEventDestinations: EventDestinations = [],
         metrics: HubMetrics,
         clock: HubClock,
         logger: Logger
@@ -89,6 +106,21 @@ public final class Hub: Sendable {
         self.logger = logger
         let directory = Directory(clock: clock)
         self.directory = directory
+        let twinEvents = TwinEvents(
+            destinations: twinEventDestinations,
+            twins: stores.twins,
+            log: stores.events,
+            hubName: names.shortName,
+            logger: logger
+        )
+        self.twinEvents = twinEvents
+        self.twins = Twins(
+            store: stores.twins,
+            directory: directory,
+            limits: limits.twins,
+            clock: clock,
+            events: twinEvents
+        )
         stores.bus.listen { signal in
             switch signal {
             case .identityRevoked(let id, let keeping): directory.revoke(id, keeping: keeping)

@@ -29,6 +29,8 @@ public struct Limits: Sendable, Hashable {
     /// How many operations one bulk registry call carries at most.
     public var bulkOperationsMax = 100
 
+    /// How many requests of one connection may wait for its twin.
+    public var twinRequestsPerConnectionMax = 1_000
     /// What twins may hold.
     public var twins = TwinLimits()
 

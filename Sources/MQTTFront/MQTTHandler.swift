@@ -305,6 +305,7 @@ extension MQTTHandler: DeviceConnection {
     func deliver(_ delivery: Delivery) {
         switch delivery {
         case .disconnect(let reason): close(.hub(reason))
+        case .desiredPatch: break
         }
     }
 }

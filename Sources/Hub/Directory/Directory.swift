@@ -36,6 +36,7 @@ public final class Directory: Sendable {
         var link: DeviceLink
         var identity: AuthenticatedIdentity
         var number: UInt64
+        var wantsDesired = false
     }
 
     private struct State {
@@ -97,6 +98,26 @@ public final class Directory: Sendable {
     /// The connection of an identity, nil where it has none on this node.
     public func link(of id: IdentityID) -> DeviceLink? {
         shard(id).state.withLock { $0.entries[id]?.link }
+    }
+
+    /// The connection of an identity, if it wants to be told of its desired properties.
+    public func linkForDesired(of id: IdentityID) -> DeviceLink? {
+        shard(id).state.withLock { state in
+            state.entries[id].flatMap { $0.wantsDesired ? $0.link : nil }
+        }
+    }
+
+    /// Notes whether a connection wants to be told of the identity's desired properties.
+    public func setWantsDesired(_ wants: Bool, of id: IdentityID, connectionNumber: UInt64) {
+        shard(id).state.withLock { state in
+            guard state.entries[id]?.number == connectionNumber else { return }
+            state.entries[id]?.wantsDesired = wants
+        }
+    }
+
+    /// The plug-and-play model that an identity announced on its connection, nil where it did not or is not connected.
+    public func modelID(of id: IdentityID) -> String? {
+        shard(id).state.withLock { $0.entries[id]?.identity.modelID }
     }
 
     /// What is known of an identity's connection, nil where it never connected since the start.

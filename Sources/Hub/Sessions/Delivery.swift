@@ -2,10 +2,14 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+public import HubModel
+
 /// What the hub hands to a connection for its peer; the front renders it in its protocol.
 public enum Delivery: Sendable, Hashable {
     /// The connection (or, where one carries many identities, this identity's part of it) must end.
     case disconnect(DisconnectReason)
+    /// Desired properties of the identity's twin were written; in the order of their versions.
+    case desiredPatch(DesiredNotice)
 }
 
 /// Why the hub ends a connection.

@@ -18,6 +18,8 @@ public final class DeviceSession {
     private let eventLoop: any EventLoop
     private let stamp: TelemetryStamp
     private var isClosed = false
+    private var twinRequestsOpen = 0
+    private var lastReport: EventLoopFuture<Int64>?
 
     init(hub: Hub, identity: AuthenticatedIdentity, connectionNumber: UInt64, eventLoop: any EventLoop) {
         self.hub = hub
@@ -45,6 +47,55 @@ public final class DeviceSession {
         hub.metrics.telemetryBytesIn.add(batch.bodyBytes)
         hub.metrics.telemetryMessagesIn.add(batch.count)
         return hub.stores.events.append(batch.eventBatch(), on: eventLoop)
+    }
+
+    /// Notes whether the peer wants ``Delivery/desiredPatch(_:)``; at first it does not.
+    public func wantsDesiredPatches(_ wants: Bool) {
+        hub.directory.setWantsDesired(wants, of: identity.id, connectionNumber: connectionNumber)
+    }
+
+    /// Reads the identity's twin, as it is after the session's earlier reports; completes on the loop.
+    ///
+    /// Fails with a ``HubError``: `.throttled` where too many requests are open, `.deviceNotFound`, `.moduleNotFound`.
+    public func twin() -> EventLoopFuture<ByteBuffer> {
+        guard beginTwinRequest() else { return eventLoop.makeFailedFuture(Self.tooManyRequests) }
+        let twins = hub.twins
+        let identity = identity
+        let eventLoop = eventLoop
+        let earlier = lastReport ?? eventLoop.makeSucceededFuture(0)
+        let read = earlier.flatMapError { _ in eventLoop.makeSucceededFuture(0) }.flatMap { _ in
+            eventLoop.makeFutureWithTask { try await twins.deviceDocument(of: identity) }
+        }
+        return endingTwinRequest(read)
+    }
+
+    /// Merges a patch into the identity's reported properties; completes on the loop, with their version, when it is
+    /// durable.
+    ///
+    /// Reports of one session take effect and complete in their order, but that refusals may come sooner. Fails with a
+    /// ``HubError``: `.throttled` where too many requests are open, `.formatError`, `.argumentInvalid`,
+    /// `.preconditionFailed` where the properties have another version than `ifVersion`, `.deviceNotFound`,
+    /// `.moduleNotFound`.
+    public func report(_ patch: ByteBuffer, ifVersion: Int64? = nil) -> EventLoopFuture<Int64> {
+        guard beginTwinRequest() else { return eventLoop.makeFailedFuture(Self.tooManyRequests) }
+        let promise = eventLoop.makePromise(of: Int64.self)
+        hub.twins.report(patch, ifVersion: ifVersion, of: identity) { outcome in
+            promise.completeWith(outcome.mapError { $0 })
+        }
+        lastReport = promise.futureResult
+        return endingTwinRequest(promise.futureResult)
+    }
+
+    private static let tooManyRequests = HubError(.throttled, "Too many requests of one connection wait for its twin.")
+
+    private func beginTwinRequest() -> Bool {
+        guard twinRequestsOpen < hub.limits.twinRequestsPerConnectionMax else { return false }
+        twinRequestsOpen += 1
+        return true
+    }
+
+    private func endingTwinRequest<Value>(_ future: EventLoopFuture<Value>) -> EventLoopFuture<Value> {
+        future.assumeIsolated().always { _ in self.twinRequestsOpen -= 1 }.nonisolated()
     }
 
     /// When the connection must end because its token does, in seconds since 1970 UTC; nil for never.

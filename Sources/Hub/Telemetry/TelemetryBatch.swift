@@ -23,6 +23,7 @@ public struct TelemetryBatch {
 
     private let stamp: TelemetryStamp
     private let messageSizeMax: Int
+    private let destinations: EventDestinations
     private var records: ByteBuffer
     private var stampStart: Int?
     private var recordStart = 0
@@ -33,7 +34,14 @@ public struct TelemetryBatch {
     private var expiryMilliseconds: Int64?
 
     /// Begins an empty batch; `capacity` is a guess of the bytes to come.
-    init(stamp: TelemetryStamp, messageSizeMax: Int, allocator: ByteBufferAllocator, capacity: Int) {
+    init(
+        stamp: TelemetryStamp,
+        messageSizeMax: Int,
+        allocator: ByteBufferAllocator,
+        capacity: Int,
+        destinations: EventDestinations = .events
+    ) {
+        self.destinations = destinations
         self.stamp = stamp
         self.messageSizeMax = messageSizeMax
         records = allocator.buffer(capacity: capacity)
@@ -105,7 +113,7 @@ public struct TelemetryBatch {
 
         records.setMultipleIntegers(
             UInt32(end - payloadStart),
-            EventDestinations.events.rawValue,
+            destinations.rawValue,
             at: recordStart
         )
         records.setMultipleIntegers(
@@ -137,7 +145,12 @@ public struct TelemetryBatch {
 
     /// The finished records, to be appended to the log.
     consuming func eventBatch() -> EventBatch {
-        EventBatch(partition: stamp.partition, records: records, count: count, publicCount: count)
+        EventBatch(
+            partition: stamp.partition,
+            records: records,
+            count: count,
+            publicCount: destinations.contains(.events) ? count : 0
+        )
     }
 
     /// Writes the stamp unless an earlier message of the batch holds it; returns how far back it lies, 0 for here.

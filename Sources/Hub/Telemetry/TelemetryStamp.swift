@@ -29,13 +29,29 @@ public struct TelemetryStamp: Sendable {
         if let modelID = identity.modelID {
             annotations.append(("dt-dataschema", modelID))
         }
+        entries = Self.encoded(annotations)
+        pairs = annotations.count
+    }
+
+    /// Encodes the stamp of an event that tells of a change of a twin.
+    init(twinOf id: IdentityID, partitionCount: Int) {
+        partition = PartitionHash.partition(of: id.device, partitionCount: partitionCount)
+        var annotations = [("iothub-connection-device-id", id.device)]
+        if let module = id.module {
+            annotations.append(("iothub-connection-module-id", module))
+        }
+        annotations.append(("iothub-message-source", "twinChangeEvents"))
+        entries = Self.encoded(annotations)
+        pairs = annotations.count
+    }
+
+    private static func encoded(_ annotations: [(String, String)]) -> ByteBuffer {
         var entries = ByteBuffer()
         for (key, value) in annotations {
             entries.writeAMQPSymbol(key)
             entries.writeAMQPString(value)
         }
-        self.entries = entries
-        pairs = annotations.count
+        return entries
     }
 
     private static func authMethod(_ identity: AuthenticatedIdentity) -> String {

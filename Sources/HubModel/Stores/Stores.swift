@@ -8,13 +8,21 @@ public struct Stores: Sendable {
     public let identities: any IdentityStore
     /// Events.
     public let events: any EventStore
+    /// Twins.
+    public let twins: any TwinStore
     /// What nodes tell each other.
     public let bus: any HubBus
 
     /// Puts stores together.
-    public init(identities: any IdentityStore, events: any EventStore, bus: any HubBus) {
+    public init(
+        identities: any IdentityStore,
+        events: any EventStore,
+        twins: any TwinStore = NoTwins(),
+        bus: any HubBus
+    ) {
         self.identities = identities
         self.events = events
+        self.twins = twins
         self.bus = bus
     }
 }

@@ -49,6 +49,12 @@ public enum TwinChange: Sendable {
         self = .reported(patch, ifVersion: ifVersion)
     }
 
+    /// Whether it replaces sections rather than merging into them.
+    public var isReplacement: Bool {
+        if case .replace = self { return true }
+        return false
+    }
+
     private static func object(_ body: ByteBuffer, limits: TwinLimits) throws(HubError) -> JSONValue {
         let document: JSONDocument
         do throws(JSONError) {

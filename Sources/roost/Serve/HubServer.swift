@@ -78,6 +78,7 @@ struct HubServer: Sendable {
                 keeper: keeper,
                 services: [
                     StoreService(stores: stores, logger: logger), keeper,
+                    TwinEventService(events: hub.twinEvents, eventLoop: group.any()),
                     StorageWatch(events: stores.stores.events, gate: gate, logger: logger), listeners,
                 ],
                 abandon: {

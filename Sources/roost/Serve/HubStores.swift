@@ -27,6 +27,7 @@ struct HubStores: Sendable {
         stores = Stores(
             identities: EmbeddedIdentityStore(database, limits: configuration.limits),
             events: EmbeddedEventStore(log: log),
+            twins: EmbeddedTwinStore(database, limits: configuration.limits),
             bus: LocalBus()
         )
     }

@@ -1,0 +1,115 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+public import HubModel
+public import NIOCore
+
+/// Reads and changes twins, for back ends and for the devices themselves, and tells devices of changes.
+public struct Twins: Sendable {
+    /// A twin's document as a back end reads it.
+    public struct Document: Sendable, Hashable {
+        /// The text, one JSON object.
+        public let text: ByteBuffer
+        /// The entity tag without quotes.
+        public let etag: String
+    }
+
+    private let store: any TwinStore
+    private let directory: Directory
+    private let limits: TwinLimits
+    private let clock: HubClock
+    private let events: TwinEvents
+
+    init(store: any TwinStore, directory: Directory, limits: TwinLimits, clock: HubClock, events: TwinEvents) {
+        self.store = store
+        self.directory = directory
+        self.limits = limits
+        self.clock = clock
+        self.events = events
+    }
+
+    // MARK: Back ends
+
+    /// Returns a twin's document.
+    ///
+    /// - Throws: `HubError`: `.deviceNotFound`, `.moduleNotFound`
+    public func document(of id: IdentityID) async throws -> Document {
+        let record = try await self.store.twin(id)
+        return try self.document(record.twin, record.identity)
+    }
+
+    /// Merges the body of a PATCH into tags and desired properties, or has that of a PUT replace them.
+    ///
+    /// - Throws: `HubError`: `.deviceNotFound`, `.moduleNotFound`, `.preconditionFailed`, `.formatError`,
+    ///   `.argumentInvalid`
+    public func write(_ id: IdentityID, body: ByteBuffer, replaces: Bool, ifMatch: IfMatch?) async throws -> Document {
+        let change = try TwinChange(serviceBody: body, replaces: replaces, limits: self.limits)
+        var step = self.step(id, change)
+        if case .etags(let etags)? = ifMatch { step.ifMatch = etags }
+        let submitted = step
+        let commit = try await withCheckedThrowingContinuation { continuation in
+            self.submit(submitted) { continuation.resume(with: $0) }
+        }
+        return try self.document(commit.update.twin, commit.identity)
+    }
+
+    private func document(_ twin: Twin, _ identity: RegisteredIdentity) throws(HubError) -> Document {
+        let presence = self.directory.presence(of: twin.id)
+        let activity = TwinActivity(
+            isConnected: presence?.isConnected ?? false,
+            lastActivityMilliseconds: presence?.changedMilliseconds,
+            modelID: self.directory.modelID(of: twin.id) ?? ""
+        )
+        return Document(text: try twin.serviceDocument(of: identity, activity), etag: twin.etag)
+    }
+
+    // MARK: Devices
+
+    /// Returns the document that the device itself reads.
+    func deviceDocument(of identity: AuthenticatedIdentity) async throws -> ByteBuffer {
+        let record = try await self.store.twin(identity.id)
+        guard record.identity.generationID == identity.generationID else {
+            throw HubError(.deviceNotFound, "The device with ID '\(identity.id.device)' was not found.")
+        }
+        return record.twin.deviceDocument
+    }
+
+    /// Merges a device's patch into its reported properties; answers with their version, on a thread of the store.
+    func report(
+        _ body: ByteBuffer,
+        ifVersion: Int64?,
+        of identity: AuthenticatedIdentity,
+        answer: @escaping @Sendable (Result<Int64, HubError>) -> Void
+    ) {
+        do throws(HubError) {
+            let change = try TwinChange(reportedBody: body, ifVersion: ifVersion, limits: self.limits)
+            var step = self.step(identity.id, change)
+            step.generationID = identity.generationID
+            self.submit(step) { outcome in answer(outcome.map { $0.update.twin.reported.version }) }
+        } catch {
+            answer(.failure(error))
+        }
+    }
+
+    // MARK: Steps
+
+    private func step(_ id: IdentityID, _ change: TwinChange) -> TwinStep {
+        TwinStep(id: id, change: change, milliseconds: self.clock.milliseconds, recordsEvent: self.events.isWanted)
+    }
+
+    /// Carries out a step and tells whom it concerns: the device here, because the store calls in the order of commits.
+    private func submit(_ step: TwinStep, _ done: @escaping @Sendable (Result<TwinCommit, HubError>) -> Void) {
+        let directory = self.directory
+        let events = self.events
+        self.store.submit(step) { outcome in
+            if case .success(let commit) = outcome, !commit.update.written.isEmpty {
+                if let notice = commit.update.notice {
+                    directory.linkForDesired(of: step.id)?.deliver(.desiredPatch(notice))
+                }
+                if step.recordsEvent { events.ring() }
+            }
+            done(outcome)
+        }
+    }
+}
