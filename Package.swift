@@ -147,7 +147,7 @@ let package = Package(
                 logging,
             ]
         ),
-        tests("EventLogTests", ["EventLog", "HubTesting", nioCore, nioPosix, nioEmbedded, logging]),
+        tests("EventLogTests", ["EventLog", "CCRC32C", "HubTesting", nioCore, nioPosix, nioEmbedded, logging]),
         tests("StoreConformanceTests", ["EmbeddedStore", "HubModel", "HubTesting", nioCore, nioPosix]),
         tests(
             "MQTTFrontTests",

@@ -37,6 +37,7 @@ struct FrameHeader: Sendable, Equatable {
     var position: LogPosition
     var durable: LogPosition
     var firstSequence: Int64
+    /// Of a snapshot that begins a file: the byte where that which was carried over into the file ends.
     var firstOffset: Int64
     var milliseconds: Int64
     var publicCount: Int

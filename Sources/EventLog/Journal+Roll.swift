@@ -49,7 +49,9 @@ extension Journal {
 
     private mutating func buildPrefix() {
         prefix = FrameGroup()
-        let snapshot = snapshotFrame(at: LogPosition(epoch: epoch, byte: writeByte))
+        let start = writeByte + markBytes
+        let startEnd = carried.reduce(start) { $0 + $1.header.frameBytes }
+        let snapshot = snapshotFrame(at: LogPosition(epoch: epoch, byte: writeByte), startEnd: startEnd)
         prefix.append(snapshot.header, snapshot.buffer)
         for frame in carried {
             var header = frame.header
@@ -62,7 +64,7 @@ extension Journal {
         }
     }
 
-    func snapshotFrame(at position: LogPosition) -> (header: FrameHeader, buffer: ByteBuffer) {
+    func snapshotFrame(at position: LogPosition, startEnd: Int = 0) -> (header: FrameHeader, buffer: ByteBuffer) {
         let payload = PartitionCursor.encode(cursors)
         let header = FrameHeader(
             kind: .snapshot,
@@ -72,7 +74,7 @@ extension Journal {
             position: position,
             durable: acknowledged,
             firstSequence: 0,
-            firstOffset: 0,
+            firstOffset: Int64(startEnd),
             milliseconds: 0,
             publicCount: 0
         )

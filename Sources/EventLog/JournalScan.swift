@@ -49,6 +49,11 @@ struct JournalScan {
             let limit = end.map { min($0, bytes.count) } ?? bytes.count
             var byte = JournalFile.headerBytes
             while byte + FrameHeader.bytes <= limit {
+                // Most of what is scanned is empty: look for the magic number before anything else.
+                if bytes.loadUnaligned(fromByteOffset: byte, as: UInt32.self).bigEndian != FrameHeader.magic {
+                    byte += FrameHeader.alignment
+                    continue
+                }
                 let rest = UnsafeRawBufferPointer(rebasing: bytes[byte..<limit])
                 if let frame = Self.frame(rest, at: LogPosition(epoch: epoch, byte: byte), partitions) {
                     let last = frames.last?.header.end.byte ?? JournalFile.headerBytes
@@ -72,6 +77,17 @@ struct JournalScan {
             durableByte = max(durableByte, frame.header.durable.byte)
         }
         settle(gaps, end: end)
+        if end == nil { disownTornStart() }
+    }
+
+    /// A file whose first write was torn is none: what it was to carry over is still where it was.
+    private mutating func disownTornStart() {
+        guard let first = frames.first, first.snapshot != nil else { return }
+        let startEnd = Int(first.header.firstOffset)
+        if endByte < startEnd, durableByte < startEnd {
+            frames = []
+            cut = nil
+        }
     }
 
     /// Tells damage from what was torn.

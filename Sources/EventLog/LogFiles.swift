@@ -146,7 +146,8 @@ final class LogFiles: Sendable {
     ///
     /// One that is lost is made again by a scan.
     func saveIndexes() throws(LogFileError) {
-        while let index = state.withLock({ $0.unsaved.first }) {
+        // Not before the newest file is durable: the checkpoint of the file before it leaves out what recovery carried over.
+        while let index = state.withLock({ $0.newestIsDurable ? $0.unsaved.first : nil }) {
             try fileSystem.replace(path(JournalFile.indexName(index.epoch)), with: index.encode())
             state.withLock { state in
                 state.unsaved.removeAll { $0.epoch == index.epoch }

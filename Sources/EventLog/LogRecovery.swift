@@ -71,7 +71,8 @@ struct LogRecovery {
         let live = Set(sources.map(\.index.epoch))
         leftovers = epochs.filter { !live.contains($0) }.map(JournalFile.name)
         leftovers += indexes.filter { !live.contains($0) }.map(JournalFile.indexName)
-        leftovers += names.filter { $0.hasSuffix(".new") }
+        // Not those of journal files: the next one may have the same name.
+        leftovers += names.filter { $0.hasSuffix(".index.new") }
         for position in sources.indices { accumulate(position) }
         settleUncertain()
         try carryNewest()
@@ -204,6 +205,7 @@ struct LogRecovery {
     private mutating func carryNewest() throws {
         guard let newest = sources.last else { return }
         end = LogPosition(epoch: newest.index.epoch, byte: newest.index.endByte)
+        cut = newest.scan?.cut.map { (JournalFile.name(newest.index.epoch), $0) }
         guard !scansAll else { return }
         try carry(newest)
         // A file without events is taken out of the chain, so that restarts do not pile up files.
@@ -216,7 +218,6 @@ struct LogRecovery {
 
     private mutating func carry(_ newest: Source) throws {
         guard let scan = newest.scan else { return }
-        cut = scan.cut.map { (JournalFile.name(newest.index.epoch), $0) }
         let path = configuration.directory + "/" + JournalFile.name(newest.index.epoch)
         let file = try fileSystem.open(path, create: false)
         defer { file.close() }

@@ -38,7 +38,7 @@ extension FakeDisk.State {
         if bytes < file.content.count {
             file.content.removeLast(file.content.count - bytes)
         } else {
-            file.content.append(contentsOf: repeatElement(0, count: bytes - file.content.count))
+            file.content += [UInt8](repeating: 0, count: bytes - file.content.count)
         }
     }
 
@@ -72,7 +72,7 @@ extension FakeDisk.State {
         let size = file.content.count
         if size != file.durable.count, Bool.random(using: &random) {
             if size > file.durable.count {
-                file.durable.append(contentsOf: repeatElement(0, count: size - file.durable.count))
+                file.durable += [UInt8](repeating: 0, count: size - file.durable.count)
             } else {
                 file.durable.removeLast(file.durable.count - size)
             }
@@ -101,7 +101,7 @@ extension FakeDisk.State {
         defer { inodes[inode] = file }
         let size = file.content.count
         if size > file.durable.count {
-            file.durable.append(contentsOf: repeatElement(0, count: size - file.durable.count))
+            file.durable += [UInt8](repeating: 0, count: size - file.durable.count)
         } else if size < file.durable.count {
             file.durable.removeLast(file.durable.count - size)
         }
