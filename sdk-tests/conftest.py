@@ -19,7 +19,7 @@ def hub(tmp_path_factory):
             "sudo sysctl net.ipv4.ip_unprivileged_port_start=443",
             returncode=1,
         )
-    hub = Hub(tmp_path_factory.mktemp("hub") / "data", "--plain")
+    hub = Hub(tmp_path_factory.mktemp("hub") / "data", "--plain", "--consumer-group", "second")
     try:
         yield hub.start()
     finally:

@@ -107,14 +107,6 @@ def test_event_hubs_057_an_unknown_consumer_group_is_not_found(hub, kind):
     assert "could not be found" in str(error)
 
 
-@pytest.mark.parametrize("kind", ["pyamqp", "uamqp"])
-def test_event_hubs_057_an_unknown_partition_is_not_found(hub, kind):
-    with Reading(hub, kind=kind, partition_id="99") as reading:
-        error = reading.wait_for_error()
-    assert isinstance(error, EventHubError)
-    assert "could not be found" in str(error)
-
-
 @pytest.mark.parametrize("kind", READERS)
 def test_receive_batch_hands_out_lists(device, sent, kind):
     events = start_at(device, kind, 10, batch=4)
