@@ -40,6 +40,8 @@ struct Configuration: Sendable {
         var retentionTimeInDays = 1
         /// 0 is no bound.
         var retentionSizeInMegabytes = 0
+        /// The groups beside `$Default`.
+        var consumerGroups: [String] = []
     }
 
     /// What listens where.

@@ -74,6 +74,18 @@ extension Setting {
             flag: "--retention-megabytes",
             "How much is kept at most, over all partitions; 0 is no bound but the disk."
         ),
+        .texts(
+            "eventHubEndpoints.events.consumerGroups",
+            \.events.consumerGroups,
+            "names of 1 to 50 letters, digits, dots, hyphens and underscores",
+            flag: "--consumer-group",
+            "Consumer groups of the built-in endpoint beside $Default, which is always there."
+        ) { name in
+            (1...50).contains(name.utf8.count)
+                && name.utf8.allSatisfy {
+                    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_".utf8.contains($0)
+                }
+        },
     ]
 
     private static let listeners: [Setting] = [

@@ -137,6 +137,7 @@ struct HubServer: Sendable {
                 settings: configuration.authentication,
                 limits: configuration.limits
             ),
+            consumerGroups: ConsumerGroups(configuration.events.consumerGroups),
             metrics: HubMetrics(),
             clock: .system,
             logger: logger

@@ -32,6 +32,12 @@ struct ServeOptions: ParsableArguments {
     var eventLoops: String?
     @Option(name: .long, help: ArgumentHelp("Partitions of a new data directory (default 4).", valueName: "n"))
     var partitions: String?
+    @Option(
+        name: .long,
+        parsing: .upToNextOption,
+        help: ArgumentHelp("Consumer groups beside $Default.", valueName: "name")
+    )
+    var consumerGroup: [String] = []
     @Option(name: .long, help: ArgumentHelp("How long events are kept (default 1).", valueName: "days"))
     var retentionDays: String?
     @Option(name: .long, help: ArgumentHelp("How much is kept at most; 0 is no bound.", valueName: "n"))
@@ -79,6 +85,7 @@ struct ServeOptions: ParsableArguments {
             given["--durability"] = durability.map { [$0] }
             given["--event-loops"] = eventLoops.map { [$0] }
             given["--partitions"] = partitions.map { [$0] }
+            given["--consumer-group"] = consumerGroup.isEmpty ? nil : consumerGroup
             given["--retention-days"] = retentionDays.map { [$0] }
             given["--retention-megabytes"] = retentionMegabytes.map { [$0] }
             given["--mqtts-port"] = mqttsPort.map { [$0] }
