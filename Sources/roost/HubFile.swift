@@ -93,6 +93,12 @@ struct HubFile: Codable, Hashable, Sendable {
         return .init(peer: .service(policy: policy.name), hostName: self.hostName, key: policy.primaryKey)
     }
 
+    /// The host name for service SDKs, which have no other place for a port that is not 443.
+    var serviceHostName: String {
+        guard let port = self.ports.https, port != 443 else { return self.hostName }
+        return "\(self.hostName):\(port)"
+    }
+
     /// The connection string of a policy for readers of the built-in endpoint.
     ///
     /// - Throws: ``HubFileError/noPolicy(_:known:)``.

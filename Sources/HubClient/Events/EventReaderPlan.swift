@@ -43,13 +43,13 @@ public struct EventReaderPlan: Sendable {
 
     /// What tokens are for: every link of the event hub.
     var audience: String {
-        "sb://\(self.address.hostName)/\(self.eventHubName)"
+        "sb://\(self.address.bareHostName)/\(self.eventHubName)"
     }
 
     /// The address of the receiver of a partition.
     func source(partition: String) -> String {
         let group = "\(self.eventHubName)/ConsumerGroups/\(self.consumerGroup)"
-        return "amqps://\(self.address.hostName)/\(group)/Partitions/\(partition)"
+        return "amqps://\(self.address.bareHostName)/\(group)/Partitions/\(partition)"
     }
 
     /// A token that is valid from now on.

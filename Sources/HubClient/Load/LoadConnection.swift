@@ -26,8 +26,9 @@ final class LoadConnection: ChannelInboundHandler {
     private var partial = ByteBuffer()
     private var lastID: UInt16 = 0
     private var inFlight = 0
-    /// When the packets in flight were written, by packet id.
+    /// When the packets in flight were written, by packet id modulo a power of two that is at least the window.
     private var sentAt: [UInt64]
+    private let sentMask: Int
     private var context: ChannelHandlerContext?
 
     init(lane: LoadLane, deviceID: String, connectPacket: ByteBuffer, template: LoadTemplate, isAcknowledged: Bool) {
@@ -37,7 +38,12 @@ final class LoadConnection: ChannelInboundHandler {
         self.template = template
         self.window = template.capacity
         self.isAcknowledged = isAcknowledged
-        self.sentAt = Array(repeating: 0, count: template.capacity * 2)
+        var slots = 2
+        while slots < template.capacity * 2 {
+            slots *= 2
+        }
+        self.sentAt = Array(repeating: 0, count: slots)
+        self.sentMask = slots - 1
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -60,12 +66,15 @@ final class LoadConnection: ChannelInboundHandler {
             self.partial = ByteBuffer()
         }
         let now = NIODeadline.now().uptimeNanoseconds
+        if self.state == .ready {
+            bytes.moveReaderIndex(forwardBy: self.acknowledgementsReceived(bytes, now))
+        }
         while self.state != .ended, let header = bytes.getInteger(at: bytes.readerIndex, as: UInt16.self) {
             let length = Int(header & 0xFF)
             guard length < 0x80 else { return self.fail(.protocolViolation("a long packet to a device"), context) }
             guard bytes.readableBytes >= 2 + length else { break }
             let value = bytes.getInteger(at: bytes.readerIndex + 2, as: UInt16.self) ?? 0
-            self.packetReceived(header, value, now, context)
+            self.packetReceived(header, value, context)
             bytes.moveReaderIndex(forwardBy: 2 + length)
         }
         if bytes.readableBytes > 0 {
@@ -77,12 +86,32 @@ final class LoadConnection: ChannelInboundHandler {
         self.fill()
     }
 
-    private func packetReceived(_ header: UInt16, _ value: UInt16, _ now: UInt64, _ context: ChannelHandlerContext) {
+    /// Counts the run of PUBACKs at the beginning of what came.
+    ///
+    /// - Returns: how many bytes they take.
+    private func acknowledgementsReceived(_ bytes: ByteBuffer, _ now: UInt64) -> Int {
+        let (sentAt, mask, inFlight) = (self.sentAt, self.sentMask, self.inFlight)
+        let count = bytes.withUnsafeReadableBytes { packets in
+            self.lane.acknowledged { figures, isMeasuring in
+                var count = 0
+                while count < inFlight, packets.count - count * 4 >= 4 {
+                    let packet = packets.loadUnaligned(fromByteOffset: count * 4, as: UInt32.self).bigEndian
+                    guard packet >> 16 == 0x4002 else { break }
+                    if isMeasuring {
+                        figures.latency.add(nanoseconds: now &- sentAt[Int(packet & 0xFFFF) & mask])
+                    }
+                    count += 1
+                }
+                figures.acknowledged += UInt64(count)
+                return count
+            }
+        }
+        self.inFlight -= count
+        return count * 4
+    }
+
+    private func packetReceived(_ header: UInt16, _ value: UInt16, _ context: ChannelHandlerContext) {
         switch header {
-        case 0x4002 where self.state == .ready && self.inFlight > 0:
-            self.inFlight -= 1
-            let sent = self.sentAt[Int(value) % self.sentAt.count]
-            self.lane.acknowledged(after: now &- sent)
         case 0x2002 where self.state == .signing:
             guard value & 0xFF == 0 else {
                 self.fail(.signInRefused(deviceID: self.deviceID, code: UInt8(value & 0xFF)), context)
@@ -137,10 +166,12 @@ final class LoadConnection: ChannelInboundHandler {
         let firstID = self.lastID == .max ? 1 : self.lastID + 1
         let bytes = self.template.run(count: count, firstID: firstID, nanoseconds: now)
         if self.isAcknowledged {
+            var id = self.lastID
             for _ in 0..<count {
-                self.lastID = self.lastID == .max ? 1 : self.lastID + 1
-                self.sentAt[Int(self.lastID) % self.sentAt.count] = now
+                id = id == .max ? 1 : id + 1
+                self.sentAt[Int(id) & self.sentMask] = now
             }
+            self.lastID = id
             self.inFlight += count
         }
         self.lane.sent(count)

@@ -62,7 +62,7 @@ final class LoadLane {
 
     private func open(_ number: Int) throws(HubClientError) {
         let id = "\(self.plan.prefix)\(number)"
-        let signIn = DeviceSignIn(hostName: self.plan.address.hostName, deviceID: id, key: self.plan.key)
+        let signIn = DeviceSignIn(hostName: self.plan.address.bareHostName, deviceID: id, key: self.plan.key)
         let packet = try signIn.connectPacket(keepAliveSeconds: self.plan.keepAliveSeconds, tokenSeconds: 86_400)
         let template: LoadTemplate
         do {
@@ -129,11 +129,9 @@ final class LoadLane {
         self.figures.sent += UInt64(count)
     }
 
-    func acknowledged(after nanoseconds: UInt64) {
-        self.figures.acknowledged += 1
-        if self.isMeasuring {
-            self.figures.latency.add(nanoseconds: nanoseconds)
-        }
+    /// Lets a connection count a run of acknowledgements, and their latencies if they are measured.
+    func acknowledged(_ count: (inout LoadFigures, _ isMeasuring: Bool) -> Int) -> Int {
+        count(&self.figures, self.isMeasuring)
     }
 
     /// Starts publishing, at the plan's rate or as the windows allow.

@@ -105,21 +105,24 @@ struct LoadTemplate {
     mutating func run(count: Int, firstID: UInt16, nanoseconds: UInt64) -> ByteBuffer {
         precondition(count <= self.capacity, "\(count) packets of \(self.capacity)")
         let digits = LoadBody.digits(of: nanoseconds)
-        var id = firstID
-        var start = 0
-        for _ in 0..<count {
-            if let idOffset {
-                self.packets.setInteger(id, at: start + idOffset)
-                id = id == .max ? 1 : id + 1
+        let (idOffset, timeOffset, packetBytes) = (self.idOffset, self.timeOffset, self.packetBytes)
+        // One look at the buffer for all packets: this is where the generator spends its time.
+        self.packets.withUnsafeMutableReadableBytes { bytes in
+            var id = firstID
+            for start in stride(from: 0, to: count * packetBytes, by: packetBytes) {
+                if let idOffset {
+                    bytes.storeBytes(of: id.bigEndian, toByteOffset: start + idOffset, as: UInt16.self)
+                    id = id == .max ? 1 : id + 1
+                }
+                if let timeOffset {
+                    bytes.storeBytes(of: digits.0.bigEndian, toByteOffset: start + timeOffset, as: UInt64.self)
+                    bytes.storeBytes(of: digits.1.bigEndian, toByteOffset: start + timeOffset + 8, as: UInt64.self)
+                }
             }
-            if let timeOffset {
-                self.packets.setInteger(digits.0, at: start + timeOffset)
-                self.packets.setInteger(digits.1, at: start + timeOffset + 8)
-            }
-            start += self.packetBytes
         }
-        guard let bytes = self.packets.getSlice(at: 0, length: start) else {
-            preconditionFailure("\(start) bytes of \(self.packets.readableBytes)")
+        let length = count * self.packetBytes
+        guard let bytes = self.packets.getSlice(at: 0, length: length) else {
+            preconditionFailure("\(length) bytes of \(self.packets.readableBytes)")
         }
         return bytes
     }

@@ -13,7 +13,7 @@ extension HubTarget {
     /// - Returns: the sign-in.
     /// - Throws: ``CommandError`` and ``HubClientError``.
     func deviceSignIn(_ deviceID: String?) async throws -> DeviceSignIn {
-        let hostName = self.address.hostName
+        let hostName = self.address.bareHostName
         if case .device(let id) = self.connectionString.peer {
             guard deviceID == nil || deviceID == id else { throw CommandError.needsPolicy }
             return DeviceSignIn(hostName: hostName, deviceID: id, key: self.connectionString.key)

@@ -45,7 +45,9 @@ struct ServiceConnectionStringCommand: AsyncParsableCommand {
                 )
                 return try printConnectionString(string, json: self.output.json)
             }
-            try printConnectionString(file.serviceConnectionString(policy: self.policy), json: self.output.json)
+            let string = try file.serviceConnectionString(policy: self.policy)
+            let reachable = ConnectionString(peer: string.peer, hostName: file.serviceHostName, key: string.key)
+            try printConnectionString(reachable, json: self.output.json)
         }
     }
 }
@@ -69,7 +71,7 @@ struct EventHubConnectionStringCommand: AsyncParsableCommand {
             guard let file = target.file else {
                 let given = try target.policy()
                 let peer = ConnectionString.Peer.eventHub(policy: given.name, name: target.eventHubName)
-                let string = ConnectionString(peer: peer, hostName: target.address.hostName, key: given.key)
+                let string = ConnectionString(peer: peer, hostName: target.address.bareHostName, key: given.key)
                 return try printConnectionString(string, json: self.output.json)
             }
             try printConnectionString(file.eventHubConnectionString(policy: self.policy), json: self.output.json)
@@ -100,7 +102,7 @@ struct DeviceConnectionStringCommand: AsyncParsableCommand {
             let key = try Self.key(of: device, secondary: self.secondary)
             let string = ConnectionString(
                 peer: .device(id: device.deviceID),
-                hostName: target.address.hostName,
+                hostName: target.address.bareHostName,
                 key: key
             )
             try printConnectionString(string, json: self.output.json)
