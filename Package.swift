@@ -157,7 +157,7 @@ let package = Package(
         tests(
             "ServerTests",
             [
-                "roost", "MQTT", "AMQP", "JSON", "Hub", "HubModel", "HubClient", "HubTesting", "HubTransport", nioCore,
+                "roost", "EventLog", "MQTT", "AMQP", "JSON", "Hub", "HubModel", "HubClient", "HubTesting", "HubTransport", nioCore,
                 nioPosix,
                 nioHTTP1, nioSSL, argumentParser, asyncHTTPClient, x509, asn1, logging, nioEmbedded,
             ]

@@ -19,7 +19,7 @@ struct Roost: AsyncParsableCommand {
 
     /// What runs, or works on, the hub of a data directory.
     static let serverCommands: [any ParsableCommand.Type] = [
-        ServeCommand.self, InitCommand.self, VersionCommand.self, DocsCommand.self,
+        ServeCommand.self, InitCommand.self, BackupCommand.self, LogCommand.self, VersionCommand.self, DocsCommand.self,
     ]
 
     /// What talks to a running hub as any client does.

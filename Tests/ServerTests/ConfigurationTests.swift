@@ -164,6 +164,7 @@ struct ConfigurationTests {
         let page = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent().appending(path: "docs/configuration.md")
         let text = try String(contentsOf: page, encoding: .utf8)
-        #expect(text == ConfigurationPage.markdown, "run: roost docs configuration > docs/configuration.md")
+        let isCurrent = text == ConfigurationPage.markdown
+        #expect(isCurrent, "run: roost docs configuration > docs/configuration.md")
     }
 }

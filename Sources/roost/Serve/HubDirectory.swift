@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
-import HubTransport
+import Synchronization
 
 /// The data directory of a hub, held by this process alone until it ends.
 ///
@@ -13,7 +13,8 @@ final class HubDirectory: Sendable {
     let path: String
     /// Whether this call made it.
     let isNew: Bool
-    private let lock: Int32
+    /// The locked file; nil once released.
+    private let lock: Mutex<Int32?>
 
     /// Makes the directory if there is none, with mode 0700, and takes it.
     ///
@@ -24,11 +25,12 @@ final class HubDirectory: Sendable {
         self.path = String(cString: resolved)
         free(resolved)
         let file = self.path + "/lock"
-        lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let lock = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        self.lock = Mutex(lock)
         guard lock >= 0 else { throw DirectoryProblem.unusable(file, Self.reason()) }
         guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
             let owner = Self.owner(lock)
-            close(lock)
+            release()
             throw DirectoryProblem.inUse(self.path, process: owner)
         }
         let text = Array("\(getpid())\n".utf8)
@@ -37,7 +39,15 @@ final class HubDirectory: Sendable {
         }
     }
 
-    deinit { close(lock) }
+    deinit { release() }
+
+    /// Lets others have the directory; nothing may be done in it after this.
+    func release() {
+        lock.withLock { lock in
+            if let descriptor = lock, descriptor >= 0 { close(descriptor) }
+            lock = nil
+        }
+    }
 
     /// Makes the directory and those above it; the directory itself is for its owner only.
     private static func make(_ path: String) throws -> Bool {

@@ -19,6 +19,8 @@ struct HubServer: Sendable {
     /// What commands and tests find it by; in the data directory, too.
     let file: HubFile
     let directory: HubDirectory
+    let hub: Hub
+    let registry: Registry
     /// To be asked for certificates that were changed.
     let keeper: CertificateKeeper
     /// Those that others stand on come first: they are stopped last.
@@ -51,7 +53,16 @@ struct HubServer: Sendable {
         do {
             let policies = try await stores.policies()
             let names = hubNames(configuration)
-            let hub = makeHub(configuration, stores, names, PolicyTable(policies, configuration), logger)
+            let table = PolicyTable(policies, configuration)
+            let hub = makeHub(configuration, stores, names, table, logger)
+            let registry = Registry(
+                identities: stores.stores.identities,
+                bus: stores.stores.bus,
+                policies: table,
+                settings: configuration.authentication,
+                limits: configuration.limits,
+                clock: .system
+            )
             let gate = ConnectionGate(limits: limits)
             let plan = ListenerPlan(
                 configuration: configuration,
@@ -75,15 +86,18 @@ struct HubServer: Sendable {
             return HubServer(
                 file: file,
                 directory: directory,
+                hub: hub,
+                registry: registry,
                 keeper: keeper,
                 services: [
-                    StoreService(stores: stores, logger: logger), keeper,
+                    StoreService(stores: stores, directory: directory, logger: logger), keeper,
                     TwinEventService(events: hub.twinEvents, eventLoop: group.any()),
                     StorageWatch(events: stores.stores.events, gate: gate, logger: logger), listeners,
                 ],
                 abandon: {
                     await listeners.stop()
                     try await stores.close()
+                    directory.release()
                 }
             )
         } catch {

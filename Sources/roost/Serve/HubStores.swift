@@ -67,10 +67,13 @@ struct HubStores: Sendable {
     /// Where the state store is.
     static func databasePath(_ dataDirectory: String) -> String { dataDirectory + "/state.sqlite" }
 
+    /// Where the event log is.
+    static func logDirectory(_ dataDirectory: String) -> String { dataDirectory + "/events" }
+
     /// How the event log of a data directory is opened.
     static func logConfiguration(_ configuration: Configuration, dataDirectory: String) -> EventLogConfiguration {
         var log = configuration.eventLog
-        log.directory = dataDirectory + "/events"
+        log.directory = logDirectory(dataDirectory)
         log.partitionCount = configuration.events.partitionCount
         log.durability = configuration.durability == .fsync ? .fsync : .os
         log.retentionMilliseconds = Int64(configuration.events.retentionTimeInDays) * 86_400_000
@@ -83,6 +86,7 @@ struct HubStores: Sendable {
 /// Closes the stores when everything that uses them has stopped: the first service of the group is the last one to end.
 struct StoreService: Service {
     let stores: HubStores
+    let directory: HubDirectory
     let logger: Logger
 
     func run() async throws {
@@ -92,6 +96,7 @@ struct StoreService: Service {
             logger.debug("cancelled: the stores are closed at once")
         }
         try await stores.close()
+        directory.release()
         logger.info("stores closed")
     }
 }
