@@ -124,7 +124,7 @@ let package = Package(
         .executableTarget(
             name: "roost",
             dependencies: [
-                "JSON", "EventLog", "HubModel", "Hub", "HubTransport", "MQTTFront", "AMQPFront", "HTTPFront",
+                "JSON", "MQTT", "AMQP", "EventLog", "HubModel", "Hub", "HubTransport", "MQTTFront", "AMQPFront", "HTTPFront",
                 "HubClient",
                 "EmbeddedStore", nioCore, nioPosix, nioHTTP1, nioSSL, crypto, x509, asn1, argumentParser, logging,
                 serviceLifecycle, unixSignals, yams,

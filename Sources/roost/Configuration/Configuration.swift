@@ -2,10 +2,12 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+import AMQPFront
 import EventLog
 import Hub
 import HubModel
 import HubTransport
+import MQTTFront
 
 /// Everything that can be set about a hub, in the vocabulary of Azure's IoT Hub resource where that has a word.
 ///
@@ -23,6 +25,8 @@ struct Configuration: Sendable {
     var tls = TLS()
     var transport = TransportLimits()
     var eventLog = EventLogConfiguration(directory: "")
+    var mqtt = MQTTFrontLimits()
+    var amqp = AMQPFrontLimits()
     var limits = Limits()
     var authentication = AuthenticationSettings()
     var log = Log()

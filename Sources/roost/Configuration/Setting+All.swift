@@ -7,7 +7,8 @@ import NIOCore
 
 extension Setting {
     /// Every setting, in the order of the documentation.
-    static let all: [Setting] = hub + eventHub + listeners + tls + authentication + connections + limits + log
+    static let all: [Setting] =
+        hub + eventHub + listeners + tls + authentication + connections + limits + protocols + eventLog + log
 
     /// The setting of a key, or nil.
     static func named(_ path: String) -> Setting? { all.first { $0.path == path } }

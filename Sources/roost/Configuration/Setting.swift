@@ -61,6 +61,48 @@ extension Setting {
         )
     }
 
+    /// A whole number of any width.
+    static func number<Value: FixedWidthInteger & Sendable>(
+        _ path: String,
+        _ place: Place<Value>,
+        _ range: ClosedRange<Int>,
+        _ help: String
+    ) -> Setting {
+        Setting(
+            path: path,
+            flag: nil,
+            expected: "a whole number from \(range.lowerBound) to \(range.upperBound)",
+            isList: false,
+            help: help,
+            read: { String($0[keyPath: place]) },
+            write: { configuration, values in
+                guard let value = values.first.flatMap({ Int($0) }), range.contains(value),
+                    let fitting = Value(exactly: value)
+                else { return false }
+                configuration[keyPath: place] = fitting
+                return true
+            }
+        )
+    }
+
+    /// A time in whole seconds.
+    static func seconds(_ path: String, _ place: Place<Duration>, _ range: ClosedRange<Int>, _ help: String) -> Setting
+    {
+        Setting(
+            path: path,
+            flag: nil,
+            expected: "a whole number from \(range.lowerBound) to \(range.upperBound)",
+            isList: false,
+            help: help,
+            read: { String($0[keyPath: place].components.seconds) },
+            write: { configuration, values in
+                guard let value = values.first.flatMap({ Int($0) }), range.contains(value) else { return false }
+                configuration[keyPath: place] = .seconds(value)
+                return true
+            }
+        )
+    }
+
     static func boolean(
         _ path: String,
         _ place: Place<Bool>,

@@ -72,7 +72,8 @@ struct HubServer: Sendable {
                 group: group,
                 logger: logger
             )
-            let all = listens ? plan.listeners(fronts(hub)) + [plan.health(pages(hub, gate, stores))] : []
+            let all =
+                listens ? plan.listeners(fronts(hub, configuration)) + [plan.health(pages(hub, gate, stores))] : []
             let listeners = ListenerGroup(listeners: all)
             try await listeners.bind()
             let file = HubFile(names, policies, configuration, certificates, listeners)
@@ -158,9 +159,9 @@ struct HubServer: Sendable {
         )
     }
 
-    private static func fronts(_ hub: Hub) -> FrontInitializers {
-        let mqtt = MQTTFront(hub: hub)
-        let amqp = AMQPFront(hub: hub)
+    private static func fronts(_ hub: Hub, _ configuration: Configuration) -> FrontInitializers {
+        let mqtt = MQTTFront(hub: hub, limits: configuration.mqtt)
+        let amqp = AMQPFront(hub: hub, limits: configuration.amqp)
         return FrontInitializers(mqtt: { mqtt.configure($0) }, amqp: { amqp.configure($0) })
     }
 

@@ -36,9 +36,8 @@ struct HubStores: Sendable {
     func policies() async throws -> [SharedAccessPolicy] {
         let stored = try await stores.identities.policies()
         guard stored.isEmpty else { return stored }
-        let made = Registry.newPolicies()
-        try await stores.identities.setPolicies(made)
-        return made
+        try await stores.identities.setPolicies(Registry.newPolicies())
+        return try await stores.identities.policies()
     }
 
     /// Syncs and closes; what was acknowledged is on the disk already.
