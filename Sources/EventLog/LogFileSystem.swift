@@ -40,6 +40,8 @@ public protocol LogFile: AnyObject, Sendable {
     func read(_ count: Int, at offset: Int64, into buffer: inout ByteBuffer) throws(LogFileError) -> Int
     /// Reserves disk space so that the file is at least this long.
     func reserve(_ bytes: Int64) throws(LogFileError)
+    /// Reserves space and fills it with zeros, so that later writes change no metadata; durable after a sync.
+    func prewrite(_ bytes: Int) throws(LogFileError)
     /// Returns after the file's data and size are durable.
     func sync() throws(LogFileError)
     /// Closes the file; what was not synced may be lost.
@@ -86,6 +88,18 @@ extension LogFileSystem {
 }
 
 extension LogFile {
+    /// Reserves space, then writes zeros piece by piece.
+    public func prewrite(_ bytes: Int) throws(LogFileError) {
+        try reserve(Int64(bytes))
+        var zeros = ByteBufferAllocator().buffer(capacity: min(1 << 20, bytes))
+        zeros.writeRepeatingByte(0, count: min(1 << 20, bytes))
+        var byte = 0
+        while byte < bytes, let piece = zeros.getSlice(at: 0, length: min(zeros.readableBytes, bytes - byte)) {
+            try writeAll([piece], at: Int64(byte))
+            byte += piece.readableBytes
+        }
+    }
+
     /// Writes all bytes, however short the single writes are.
     func writeAll(_ buffers: [ByteBuffer], at offset: Int64) throws(LogFileError) {
         var left = buffers.reduce(0) { $0 + $1.readableBytes }

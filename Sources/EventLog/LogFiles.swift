@@ -123,16 +123,7 @@ final class LogFiles: Sendable {
         let file = try fileSystem.open(temporary, create: true)
         defer { file.close() }
         do {
-            try file.reserve(Int64(configuration.fileBytes))
-            var zeros = ByteBufferAllocator().buffer(capacity: 1 << 20)
-            zeros.writeRepeatingByte(0, count: min(1 << 20, configuration.fileBytes))
-            var byte = 0
-            while byte < configuration.fileBytes {
-                let count = min(zeros.readableBytes, configuration.fileBytes - byte)
-                guard let piece = zeros.getSlice(at: 0, length: count) else { break }
-                try file.writeAll([piece], at: Int64(byte))
-                byte += count
-            }
+            try file.prewrite(configuration.fileBytes)
             try file.sync()
             try fileSystem.rename(temporary, to: path(JournalFile.spareName))
         } catch {

@@ -151,6 +151,35 @@ final class PosixFile: LogFile {
         throw PosixFileSystem.failure("reserve", path)
     }
 
+    /// `O_DIRECT`, which Glibc's module leaves out: the kernel's number for it differs between machines.
+    private static var pastThePageCache: CInt {
+        #if arch(arm64)
+        0o200000
+        #else
+        0o40000
+        #endif
+    }
+
+    /// Writes the zeros past the page cache where the file system lets us: copying them into it would cost a fifth of the
+    /// log's CPU time, and they are never read.
+    func prewrite(_ bytes: Int) throws(LogFileError) {
+        try reserve(Int64(bytes))
+        let direct = Glibc.open(path, O_WRONLY | O_CLOEXEC | Self.pastThePageCache)
+        defer { if direct >= 0 { Glibc.close(direct) } }
+        let zeros = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+        defer { zeros.deallocate() }
+        zeros.initializeMemory(as: UInt8.self, repeating: 0)
+        var byte = 0
+        while byte < bytes {
+            let count = min(zeros.count, bytes - byte)
+            var written = direct < 0 ? -1 : pwrite(direct, zeros.baseAddress, count, off_t(byte))
+            if written <= 0 { written = pwrite(descriptor, zeros.baseAddress, count, off_t(byte)) }
+            if written < 0, errno == EINTR { continue }
+            guard written > 0 else { throw PosixFileSystem.failure("write", path) }
+            byte += written
+        }
+    }
+
     func sync() throws(LogFileError) {
         guard fdatasync(descriptor) == 0 else { throw PosixFileSystem.failure("sync", path) }
     }
