@@ -45,7 +45,7 @@ public struct JSONDocument: Sendable {
 
     /// Whether a string of the tape equals a name, both decoded.
     func string(_ node: JSONNode, equals name: String) -> Bool {
-        guard !node.flags.contains(.escaped) else { return self.decodedString(node) == name }
+        guard !node.flags.contains(.escaped) else { return self.decodedString(node).utf8.elementsEqual(name.utf8) }
         let length = Int(node.end - node.start)
         var name = name
         return name.withUTF8 { wanted in

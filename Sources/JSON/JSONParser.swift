@@ -142,11 +142,12 @@ struct JSONParser {
     }
 
     private mutating func markShadowedByHash(in object: Int, _ bytes: Span<UInt8>) {
-        // Swift's hash is keyed per process, so a peer can't choose names that collide.
-        var seen: [String: Int] = [:]
+        // Swift's hash is keyed per process, so a peer can't choose names that collide. Bytes and not strings, for
+        // strings compare by canonical equivalence and names don't.
+        var seen: [[UInt8]: Int] = [:]
         var key = object + 1
         while key < self.nodes.count {
-            let name = self.name(self.nodes[key], bytes)
+            let name = Array(self.name(self.nodes[key], bytes).utf8)
             if let earlier = seen.updateValue(key, forKey: name) {
                 self.nodes[earlier].flags.insert(.shadowed)
                 self.nodes[object].flags.insert(.containsShadowed)

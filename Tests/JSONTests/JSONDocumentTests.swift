@@ -122,6 +122,19 @@ struct JSONDocumentTests {
         #expect(String(buffer: writer.buffer) == #"{"b":[{"\u0078":2}],"c":{ "k" : 1 },"a":3}"#)
     }
 
+    @Test func `names that only look alike are different`() throws {
+        // U+00E1 and a with U+0301 are one character to a Swift string.
+        let looksAlike = #"{"\u00e1":1,"a\u0301":2}"#
+        for text in [looksAlike, "{\"\u{E1}\":1,\"a\u{301}\":2}"] {
+            let root = try JSONDocument(parsing: text).root
+            #expect(root.members.map { $0.value.int } == [1, 2])
+            #expect(root["\u{E1}"]?.int == 1 && root["a\u{301}"]?.int == 2)
+        }
+        let many = (0..<20).map { "\"n\($0)\":0" }.joined(separator: ",")
+        let large = try JSONDocument(parsing: "{\(many),\(looksAlike.dropFirst())").root
+        #expect(large["\u{E1}"]?.int == 1 && large["a\u{301}"]?.int == 2)
+    }
+
     @Test func `a document parses from inside a larger buffer`() throws {
         var buffer = ByteBuffer(string: "xx{\"a\":\"b\"}")
         buffer.moveReaderIndex(forwardBy: 2)
