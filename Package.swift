@@ -155,6 +155,14 @@ let package = Package(
         ),
         tests("AMQPFrontTests", ["AMQPFront", "AMQP", "Hub", "HubModel", nioCore, nioEmbedded, crypto, logging]),
         tests(
+            "HTTPFrontTests",
+            [
+                "HTTPFront", "JSON", "Hub", "HubModel", "EmbeddedStore", "HubTesting", nioCore, nioPosix, nioHTTP1,
+                nioWebSocket,
+                asyncHTTPClient, crypto, logging,
+            ]
+        ),
+        tests(
             "ServerTests",
             [
                 "roost", "EventLog", "MQTT", "AMQP", "JSON", "Hub", "HubModel", "HubClient", "HubTesting", "HubTransport", nioCore,

@@ -1,0 +1,141 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import Hub
+import HubModel
+import JSON
+
+/// The identity document as the service API writes and reads it (docs/wire/http.md#identities).
+enum IdentityDocument {
+    /// Writes the document of a device.
+    static func write(
+        _ identity: RegisteredIdentity,
+        presence: Directory.Presence?,
+        into writer: inout JSONWriter
+    ) {
+        let changed = DocumentTime.iso(presence?.changedMilliseconds)
+        writer.beginObject()
+        writer.member("deviceId", identity.id.device)
+        writer.member("generationId", identity.generationID)
+        writer.member("etag", identity.etag)
+        writer.member("connectionState", presence?.isConnected == true ? "Connected" : "Disconnected")
+        writer.member("status", identity.status.rawValue)
+        writer.member("statusReason", identity.statusReason)
+        writer.member("connectionStateUpdatedTime", changed)
+        writer.member("statusUpdatedTime", DocumentTime.iso(identity.statusUpdatedMilliseconds))
+        writer.member("lastActivityTime", changed)
+        writer.member("cloudToDeviceMessageCount", 0)
+        writer.name("authentication")
+        self.writeAuthentication(identity, into: &writer)
+        writer.name("capabilities")
+        writer.beginObject()
+        writer.member("iotEdge", identity.isEdge)
+        writer.endObject()
+        if let scope = identity.deviceScope { writer.member("deviceScope", scope) }
+        writer.name("parentScopes")
+        writer.beginArray()
+        for scope in identity.parentScopes { writer.string(scope) }
+        writer.endArray()
+        writer.endObject()
+    }
+
+    /// Writes the credentials; `type` comes last, for the .NET SDK's other setters change it.
+    private static func writeAuthentication(_ identity: RegisteredIdentity, into writer: inout JSONWriter) {
+        writer.beginObject()
+        writer.name("symmetricKey")
+        writer.beginObject()
+        writer.member("primaryKey", identity.symmetricKeys.primary)
+        writer.member("secondaryKey", identity.symmetricKeys.secondary)
+        writer.endObject()
+        writer.name("x509Thumbprint")
+        writer.beginObject()
+        writer.member("primaryThumbprint", identity.thumbprints.primary)
+        writer.member("secondaryThumbprint", identity.thumbprints.secondary)
+        writer.endObject()
+        writer.member("type", identity.authentication.rawValue)
+        writer.endObject()
+    }
+
+    /// Reads what a client asks a device to be; members that only the hub sets are ignored, null means absent.
+    ///
+    /// Throws `.argumentInvalid` for a member of the wrong type, and for another id than the route's.
+    static func draft(_ value: JSONValue, id: IdentityID, idMember: String) throws(HubError) -> IdentityDraft {
+        guard value.kind == .object else { throw HubError(.formatError, "The body is no JSON object.") }
+        if let given = try self.string(value, idMember), given != id.device {
+            throw HubError(.argumentInvalid, "\(idMember) is not the ID that the request names.")
+        }
+        var draft = IdentityDraft(id: id)
+        draft.status = try self.status(value)
+        draft.statusReason = try self.string(value, "statusReason")
+        if let authentication = try self.object(value, "authentication") {
+            draft.authentication = try self.type(authentication)
+            draft.symmetricKeys = try self.pair(authentication, "symmetricKey", "primaryKey", "secondaryKey")
+            draft.thumbprints = try self.pair(
+                authentication,
+                "x509Thumbprint",
+                "primaryThumbprint",
+                "secondaryThumbprint"
+            )
+        }
+        if let edge = try self.object(value, "capabilities")?["iotEdge"], !edge.isNull {
+            guard let isEdge = edge.bool else { throw self.wrongType("capabilities.iotEdge") }
+            draft.isEdge = isEdge
+        }
+        draft.deviceScope = try self.string(value, "deviceScope")
+        if let scopes = value["parentScopes"], !scopes.isNull {
+            guard scopes.kind == .array else { throw self.wrongType("parentScopes") }
+            for scope in scopes.elements {
+                guard let text = scope.string else { throw self.wrongType("parentScopes") }
+                draft.parentScopes.append(text)
+            }
+        }
+        return draft
+    }
+
+    private static func status(_ value: JSONValue) throws(HubError) -> IdentityStatus? {
+        guard let text = try self.string(value, "status") else { return nil }
+        guard let status = IdentityStatus(rawValue: text.lowercased()) else {
+            throw HubError(.argumentInvalid, "status is 'enabled' or 'disabled'.")
+        }
+        return status
+    }
+
+    private static func type(_ value: JSONValue) throws(HubError) -> AuthenticationType? {
+        guard let text = try self.string(value, "type") else { return nil }
+        let types: [AuthenticationType] = [.sas, .selfSigned, .certificateAuthority, .none]
+        guard let type = types.first(where: { $0.rawValue.lowercased() == text.lowercased() }) else {
+            throw HubError(
+                .argumentInvalid,
+                "authentication.type is 'sas', 'selfSigned', 'certificateAuthority' or 'none'."
+            )
+        }
+        return type
+    }
+
+    private static func pair(
+        _ value: JSONValue,
+        _ name: String,
+        _ first: String,
+        _ second: String
+    ) throws(HubError) -> CredentialPair {
+        guard let pair = try self.object(value, name) else { return CredentialPair() }
+        return CredentialPair(primary: try self.string(pair, first), secondary: try self.string(pair, second))
+    }
+
+    static func string(_ value: JSONValue, _ name: String) throws(HubError) -> String? {
+        guard let member = value[name], !member.isNull else { return nil }
+        guard let text = member.string else { throw self.wrongType(name) }
+        return text
+    }
+
+    private static func object(_ value: JSONValue, _ name: String) throws(HubError) -> JSONValue? {
+        guard let member = value[name], !member.isNull else { return nil }
+        guard member.kind == .object else { throw self.wrongType(name) }
+        return member
+    }
+
+    private static func wrongType(_ name: String) -> HubError {
+        HubError(.argumentInvalid, "\(name) has a value of the wrong type.")
+    }
+}

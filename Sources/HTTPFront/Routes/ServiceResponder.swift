@@ -1,0 +1,143 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPTypes
+import Hub
+import HubModel
+import HummingbirdCore
+import JSON
+import Logging
+import NIOCore
+
+/// Answers the requests of the service API: who asks, what for, may he, do it, say it.
+struct ServiceResponder: Sendable {
+    let hub: Hub
+    let registry: Registry
+    let limits: HTTPFrontLimits
+    let logger: Logger
+
+    /// Answers a request; every failure is an answer too.
+    func respond(to request: Request) async -> Response {
+        var form = HTTPFailure.Form.named
+        do {
+            let target = request.head.path ?? "/"
+            let path = target.prefix { $0 != "?" }
+            let route = try ServiceRoute(path: path)
+            form = route.errorForm
+            let principal = try self.authenticate(request)
+            let query = ServiceQuery(target.dropFirst(path.count + 1))
+            guard query.apiVersion != nil || route == .unknown else { throw HTTPFailure.missingVersion }
+            return try await self.serve(route, request, query, principal)
+        } catch {
+            let failure = ErrorMapping.failure(error)
+            if failure.status.kind == .serverError {
+                self.logger.error("A request failed.", metadata: ["error": "\(error)", "code": "\(failure.name)"])
+            }
+            return ErrorMapping.response(failure, form: form, nowMilliseconds: self.hub.clock.milliseconds)
+        }
+    }
+
+    private func authenticate(_ request: Request) throws -> ServicePrincipal {
+        let text = request.headers[.authorization] ?? ""
+        guard text.contains(where: { $0 != " " }) else {
+            self.hub.metrics.refused("http: no credential")
+            throw HubError(.unauthorized, "Unauthorized")
+        }
+        do {
+            return try self.hub.services.authenticate(token: text, dialect: .hub, nowSeconds: self.hub.clock.seconds)
+        } catch {
+            self.hub.metrics.refused("http: bad credential")
+            throw error
+        }
+    }
+
+    private func serve(
+        _ route: ServiceRoute,
+        _ request: Request,
+        _ query: ServiceQuery,
+        _ principal: ServicePrincipal
+    ) async throws -> Response {
+        switch (route, self.method(request)) {
+        case (.device(let id), .get):
+            try self.allow(principal, .registryRead, "devices/\(id)")
+            return try await self.device(id)
+        case (.device(let id), .put):
+            try self.allow(principal, .registryWrite, "devices/\(id)")
+            return try await self.putDevice(id, request)
+        case (.device(let id), .delete):
+            try self.allow(principal, .registryWrite, "devices/\(id)")
+            return try await self.deleteDevice(id, request)
+        case (.devices, .get):
+            try self.allow(principal, .registryRead, "devices")
+            return try await self.listDevices(query)
+        case (.devices, .post):
+            try self.allow(principal, .registryWrite, "devices")
+            return try await self.bulk(request)
+        case (.deviceStatistics, .get):
+            try self.allow(principal, .registryRead, "statistics/devices")
+            return try await self.deviceStatistics()
+        case (.serviceStatistics, .get):
+            try self.allow(principal, .registryRead, "statistics/service")
+            return self.serviceStatistics()
+        case (.device("query"), .post): throw HTTPFailure.notYet("queries")
+        case (.later(let what, _), _): throw HTTPFailure.notYet(what)
+        case (.unknown, _): throw HTTPFailure.noSuchRoute
+        default: throw HTTPFailure.noSuchMethod
+        }
+    }
+
+    /// The method that is meant: a client that can't send PATCH says so in a header.
+    private func method(_ request: Request) -> HTTPRequest.Method {
+        guard request.method == .post, let override = request.headers[.methodOverride] else { return request.method }
+        return HTTPRequest.Method(override.uppercased()) ?? request.method
+    }
+
+    /// Refuses what the policy or the narrowness of the token does not allow; 401 and not 403, as the original does.
+    private func allow(_ principal: ServicePrincipal, _ rights: AccessRights, _ path: String) throws(HubError) {
+        guard principal.has(rights), principal.covers(path: path) else {
+            throw HubError(.forbidden, "Unauthorized")
+        }
+    }
+
+    /// Reads a body within a limit.
+    func body(of request: Request, bytesMax: Int) async throws -> JSONValue {
+        if let encoding = request.headers[.contentEncoding], encoding.lowercased() != "identity" {
+            throw HTTPFailure.encodedBody
+        }
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bytesMax {
+            throw HTTPFailure.tooLarge(bytesMax)
+        }
+        let buffer: ByteBuffer
+        do {
+            buffer = try await request.body.collect(upTo: bytesMax)
+        } catch is NIOTooManyBytesError {
+            throw HTTPFailure.tooLarge(bytesMax)
+        }
+        do {
+            return try JSONDocument(parsing: buffer, limits: JSONLimits(bytesMax: bytesMax)).root
+        } catch {
+            throw HubError(.formatError, "The body is not JSON: \(error).")
+        }
+    }
+}
+
+/// The query of a request, read as far as routes need it.
+struct ServiceQuery {
+    /// The version that the client speaks; any is accepted.
+    let apiVersion: String?
+    /// How many items it wants, as text.
+    let top: String?
+
+    /// Reads `name=value` pairs in any order.
+    init(_ text: Substring) {
+        var values: [String: String] = [:]
+        for part in text.split(separator: "&") {
+            let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard sides.count == 2, let value = PercentEncoding.decode(sides[1]) else { continue }
+            values[sides[0].lowercased()] = value
+        }
+        self.apiVersion = values["api-version"]
+        self.top = values["top"]
+    }
+}

@@ -1,0 +1,70 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import HTTPTypes
+import HubModel
+
+/// What a path of the service API names (docs/wire/http.md#routes).
+enum ServiceRoute: Hashable {
+    /// All devices.
+    case devices
+    /// One device.
+    case device(String)
+    /// The count of devices.
+    case deviceStatistics
+    /// The count of connections.
+    case serviceStatistics
+    /// Something that the API knows and this hub does not offer.
+    case later(String, HTTPFailure.Form)
+    /// Nothing.
+    case unknown
+
+    /// Reads a path, still percent-encoded and without its query.
+    ///
+    /// Fixed segments match in any letter case and a slash at the end is nothing; ids are decoded once, `+` stays.
+    ///
+    /// - Throws: `.argumentInvalid` for a malformed percent sequence
+    init(path: Substring) throws(HubError) {
+        var segments: [String] = []
+        for raw in path.split(separator: "/", omittingEmptySubsequences: false).dropFirst() {
+            guard let segment = PercentEncoding.decode(raw) else {
+                throw HubError(.argumentInvalid, "The path holds a malformed percent sequence.")
+            }
+            segments.append(segment)
+        }
+        if segments.last?.isEmpty == true { segments.removeLast() }
+        let words = segments.map { $0.lowercased() }
+        switch (words.first, segments.count) {
+        case ("devices", 1): self = .devices
+        case ("devices", 2): self = .device(segments[1])
+        case ("devices", _): self = Self.belowDevice(words)
+        case ("statistics", 2) where words[1] == "devices": self = .deviceStatistics
+        case ("statistics", 2) where words[1] == "service": self = .serviceStatistics
+        case ("twins", _) where words.last == "methods": self = .later("direct methods", .numbered)
+        case ("twins", _): self = .later("twins", .named)
+        case ("digitaltwins", _): self = .later("digital twins", .numbered)
+        case ("jobs", _): self = .later("jobs", .named)
+        case ("configurations", _): self = .later("automatic device management", .named)
+        case ("messages", _): self = .later("messages over HTTPS", .named)
+        default: self = .unknown
+        }
+    }
+
+    private static func belowDevice(_ words: [String]) -> ServiceRoute {
+        switch words[2] {
+        case "modules": .later("modules", .named)
+        case "messages", "commands": .later("commands to devices", .named)
+        case "files": .later("file upload", .named)
+        case "applyconfigurationcontent": .later("automatic device management", .named)
+        case "regenerate" where words[1] == "keys": .later("the regeneration of keys", .named)
+        default: .unknown
+        }
+    }
+
+    /// In which form the route's errors are written.
+    var errorForm: HTTPFailure.Form {
+        if case .later(_, let form) = self { return form }
+        return .named
+    }
+}
