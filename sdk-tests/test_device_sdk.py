@@ -13,7 +13,7 @@ import pytest
 from azure.iot.device import IoTHubDeviceClient, Message
 from azure.iot.device.aio import IoTHubDeviceClient as AsyncDeviceClient
 
-from support.reading import READERS, Reading, read
+from support.reading import READERS, Reading, ends, read
 
 SIGN_INS = ["connection string", "symmetric key", "SAS token"]
 
@@ -169,6 +169,7 @@ def test_mqtt_034_the_device_client_sends_over_a_websocket(device):
 
 def test_event_hubs_047_all_events_of_a_device_are_in_the_partition_of_its_id(hub, make):
     devices = [make(f"placed-{n}") for n in range(8)]
+    start = ends(hub)
     for device in devices:
         sender = make_client(IoTHubDeviceClient, device, "connection string")
         sender.connect()
@@ -176,7 +177,9 @@ def test_event_hubs_047_all_events_of_a_device_are_in_the_partition_of_its_id(hu
             sender.send_message(str(n))
         sender.shutdown()
     wanted = {device.id for device in devices}
-    with Reading(hub, enough=lambda all_: sum(event.device in wanted for event in all_) >= 24) as reading:
+    with Reading(
+        hub, enough=lambda all_: sum(event.device in wanted for event in all_) >= 24, starting_position=start
+    ) as reading:
         events = [event for event in reading.wait(60) if event.device in wanted]
     assert {device.partition for device in devices} == {event.partition for event in events}
     for device in devices:

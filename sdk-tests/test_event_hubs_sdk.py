@@ -10,7 +10,7 @@ import pytest
 from azure.eventhub.exceptions import AuthenticationError, ConnectError, ConnectionLostError, EventHubError
 
 from support import mqtt
-from support.reading import READERS, Reading, client, eventually, last_sequence_number, read
+from support.reading import READERS, Reading, client, ends, eventually, last_sequence_number, read
 
 
 @pytest.fixture
@@ -119,10 +119,13 @@ def test_all_partitions_are_read_by_one_client(hub, make, kind):
     while len(devices) < 4:
         device = make("spread")
         devices.setdefault(device.partition, device)
+    start = ends(hub)
     for device in devices.values():
         send(device, range(5))
     wanted = {device.id for device in devices.values()}
-    with Reading(hub, kind=kind, enough=lambda all_: sum(event.device in wanted for event in all_) >= 20) as reading:
+    with Reading(
+        hub, kind=kind, enough=lambda all_: sum(event.device in wanted for event in all_) >= 20, starting_position=start
+    ) as reading:
         events = [event for event in reading.wait(60) if event.device in wanted]
     for partition, device in devices.items():
         own = [event for event in events if event.device == device.id]

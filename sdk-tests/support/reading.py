@@ -213,6 +213,15 @@ def last_sequence_number(hub, partition: str) -> int:
         return consumer.get_partition_properties(partition)["last_enqueued_sequence_number"]
 
 
+def ends(hub) -> dict[str, int]:
+    """The end of each partition, as starting positions: only what comes after is read."""
+    with client(hub) as consumer:
+        return {
+            partition: consumer.get_partition_properties(partition)["last_enqueued_sequence_number"]
+            for partition in consumer.get_partition_ids()
+        }
+
+
 def eventually(question, timeout: float = 20, every: float = 0.05):
     """Asks until the answer is true, and returns it."""
     deadline = time.monotonic() + timeout
