@@ -4,6 +4,7 @@
 
 import AMQPFront
 import EventLog
+import HTTPFront
 import Hub
 import HubModel
 import HubTransport
@@ -27,6 +28,7 @@ struct Configuration: Sendable {
     var eventLog = EventLogConfiguration(directory: "")
     var mqtt = MQTTFrontLimits()
     var amqp = AMQPFrontLimits()
+    var http = HTTPFrontLimits()
     var limits = Limits()
     var authentication = AuthenticationSettings()
     var log = Log()

@@ -4,12 +4,14 @@
 
 import AMQP
 import AMQPFront
+import HTTPFront
 import MQTT
 import MQTTFront
+import NIOCore
 
 extension Setting {
     /// The bounds of each protocol.
-    static let protocols: [Setting] = mqtt + amqpConnections + amqpEngine
+    static let protocols: [Setting] = mqtt + amqpConnections + amqpEngine + http
 
     private static let mqtt: [Setting] = [
         .number(
@@ -119,6 +121,42 @@ extension Setting {
         ),
     ]
 
+    private static let http: [Setting] = [
+        .number("http.headerBytes", \.http.headerBytesMax, 1_024...1_048_576, "The largest header block of a request."),
+        .number("http.headers", \.http.headersMax, 8...10_000, "Headers of a request."),
+        .number(
+            "http.documentBytes",
+            \.http.documentBytesMax,
+            4_096...16_777_216,
+            "The largest body that describes one device."
+        ),
+        .number("http.bulkBytes", \.http.bulkBytesMax, 65_536...268_435_456, "The largest body of a bulk call."),
+        .number(
+            "http.headerSeconds",
+            \.http.headerTimeout.wholeSeconds,
+            1...3_600,
+            "How long a request's header block may take."
+        ),
+        .number(
+            "http.bodyBytesPerSecond",
+            \.http.bodyBytesPerSecondMin,
+            1...1_073_741_824,
+            "How slowly a body may come."
+        ),
+        .number(
+            "http.idleSeconds",
+            \.http.idleTimeout.wholeSeconds,
+            1...86_400,
+            "How long a connection may wait for its next request."
+        ),
+        .number(
+            "http.webSocketFrameBytes",
+            \.http.webSocketFrameBytesMax,
+            65_536...16_777_216,
+            "The largest WebSocket frame that is taken."
+        ),
+    ]
+
     private static let amqpEngine: [Setting] = [
         .number("amqp.nestingDepth", \.amqp.engine.nestingDepthMax, 4...256, "How deep values may nest."),
         .number("amqp.elements", \.amqp.engine.elementsMax, 256...16_777_216, "Values in one frame or message."),
@@ -173,4 +211,12 @@ extension Setting {
             "The idle time-out that is announced; after twice this silence the connection is closed."
         ),
     ]
+}
+
+extension TimeAmount {
+    /// The time in whole seconds.
+    fileprivate var wholeSeconds: Int64 {
+        get { nanoseconds / 1_000_000_000 }
+        set { self = .seconds(newValue) }
+    }
 }

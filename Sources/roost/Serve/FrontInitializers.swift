@@ -4,11 +4,11 @@
 
 import NIOCore
 
-/// What puts each protocol's handlers into a new connection; nil where the program has none.
+/// What puts each protocol's handlers into a new connection.
 struct FrontInitializers: Sendable {
     typealias Initializer = @Sendable (any Channel) -> EventLoopFuture<Void>
 
-    var mqtt: Initializer?
-    var amqp: Initializer?
-    var http: Initializer?
+    let mqtt: Initializer
+    let amqp: Initializer
+    let http: Initializer
 }

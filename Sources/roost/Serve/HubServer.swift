@@ -6,6 +6,7 @@ import AMQPFront
 import EventLog
 import FoundationEssentials
 import Glibc
+import HTTPFront
 import Hub
 import HubModel
 import HubTransport
@@ -73,7 +74,9 @@ struct HubServer: Sendable {
                 logger: logger
             )
             let all =
-                listens ? plan.listeners(fronts(hub, configuration)) + [plan.health(pages(hub, gate, stores))] : []
+                listens
+                ? plan.listeners(fronts(hub, registry, configuration, logger)) + [plan.health(pages(hub, gate, stores))]
+                : []
             let listeners = ListenerGroup(listeners: all)
             try await listeners.bind()
             let file = HubFile(names, policies, configuration, certificates, listeners)
@@ -159,10 +162,26 @@ struct HubServer: Sendable {
         )
     }
 
-    private static func fronts(_ hub: Hub, _ configuration: Configuration) -> FrontInitializers {
+    private static func fronts(
+        _ hub: Hub,
+        _ registry: Registry,
+        _ configuration: Configuration,
+        _ logger: Logger
+    ) -> FrontInitializers {
         let mqtt = MQTTFront(hub: hub, limits: configuration.mqtt)
         let amqp = AMQPFront(hub: hub, limits: configuration.amqp)
-        return FrontInitializers(mqtt: { mqtt.configure($0) }, amqp: { amqp.configure($0) })
+        let http = HTTPFront(
+            hub: hub,
+            registry: registry,
+            tunnels: ["mqtt": { mqtt.configure($0) }, "AMQPWSB10": { amqp.configure($0) }],
+            limits: configuration.http,
+            logger: logger
+        )
+        return FrontInitializers(
+            mqtt: { mqtt.configure($0) },
+            amqp: { amqp.configure($0) },
+            http: { http.install(on: $0) }
+        )
     }
 
     private static func pages(_ hub: Hub, _ gate: ConnectionGate, _ stores: HubStores) -> HealthHandler.Pages {

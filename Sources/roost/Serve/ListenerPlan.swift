@@ -19,7 +19,7 @@ struct ListenerPlan {
     /// The listeners with and without TLS.
     func listeners(_ fronts: FrontInitializers) -> [Listener] {
         let ports = configuration.listeners
-        var result: [Listener?] = [
+        var result = [
             tls("mqtts", ports.mqtts, refusal: Self.mqttRefusal, fronts.mqtt),
             tls("amqps", ports.amqps, refusal: [], fronts.amqp),
             tls("https", ports.https, refusal: Self.httpRefusal, fronts.http),
@@ -31,7 +31,7 @@ struct ListenerPlan {
                 plain("http", ports.http, refusal: Self.httpRefusal, fronts.http),
             ]
         }
-        return result.compactMap(\.self)
+        return result
     }
 
     /// The listener for metrics and health; it has a gate of its own, for it must answer when the hub is full.
@@ -71,8 +71,8 @@ struct ListenerPlan {
         _ name: String,
         _ port: Int,
         refusal: [UInt8],
-        _ front: FrontInitializers.Initializer?
-    ) -> Listener? {
+        _ front: @escaping FrontInitializers.Initializer
+    ) -> Listener {
         var settings = ListenerSettings(
             name: name,
             portSetting: "--\(name)-port",
@@ -90,8 +90,8 @@ struct ListenerPlan {
         _ name: String,
         _ port: Int,
         refusal: [UInt8],
-        _ front: FrontInitializers.Initializer?
-    ) -> Listener? {
+        _ front: @escaping FrontInitializers.Initializer
+    ) -> Listener {
         let settings = ListenerSettings(
             name: name,
             portSetting: "--\(name)-port",
@@ -104,9 +104,8 @@ struct ListenerPlan {
     private func listener(
         _ settings: ListenerSettings,
         _ refusal: [UInt8],
-        _ front: FrontInitializers.Initializer?
-    ) -> Listener? {
-        guard let front else { return nil }
+        _ front: @escaping FrontInitializers.Initializer
+    ) -> Listener {
         var settings = settings
         settings.refusal = refusal
         settings.announcesAuthentication = Self.announcing.contains(settings.name)
