@@ -118,10 +118,12 @@ struct HubFile: Codable, Hashable, Sendable {
         address.connectHost = (plain ? self.plainAddress : self.connectHost) ?? "127.0.0.1"
         address.isPlain = plain
         if plain {
-            guard let http = self.ports.http, let mqtt = self.ports.mqtt, let amqp = self.ports.amqp else {
-                throw .noPlainListeners
-            }
-            (address.httpsPort, address.mqttPort, address.amqpPort) = (http, mqtt, amqp)
+            let ports = self.ports
+            guard ports.http != nil || ports.mqtt != nil || ports.amqp != nil else { throw .noPlainListeners }
+            address.usePlainPorts()
+            address.httpsPort = ports.http ?? address.httpsPort
+            address.mqttPort = ports.mqtt ?? address.mqttPort
+            address.amqpPort = ports.amqp ?? address.amqpPort
             return address
         }
         address.httpsPort = self.ports.https ?? address.httpsPort

@@ -108,17 +108,7 @@ struct BenchCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reportingErrors {
-            let target = try self.hub.resolve()
-            let key = self.key ?? SymmetricKey(size: .bits256).withUnsafeBytes { Data($0).base64EncodedString() }
-            try await self.makeDevices(of: target, key: key)
-            let report: BenchReport
-            do {
-                report = try await self.bench(target, key: key)
-            } catch {
-                try await self.deleteDevices(of: target)
-                throw error
-            }
-            try await self.deleteDevices(of: target)
+            let report = try await self.measured(self.hub.resolve())
             if self.output.json {
                 let encoder = JSONEncoder()
                 encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
@@ -128,6 +118,21 @@ struct BenchCommand: AsyncParsableCommand {
                 throw ExitCode(ExitStatus.failure)
             }
         }
+    }
+
+    /// Makes the devices, loads the hub, and deletes the devices whatever happened.
+    func measured(_ target: HubTarget) async throws -> BenchReport {
+        let key = self.key ?? SymmetricKey(size: .bits256).withUnsafeBytes { Data($0).base64EncodedString() }
+        try await self.makeDevices(of: target, key: key)
+        let report: BenchReport
+        do {
+            report = try await self.bench(target, key: key)
+        } catch {
+            try await self.deleteDevices(of: target)
+            throw error
+        }
+        try await self.deleteDevices(of: target)
+        return report
     }
 
     private func bench(_ target: HubTarget, key: String) async throws -> BenchReport {
