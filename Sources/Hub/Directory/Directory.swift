@@ -130,12 +130,14 @@ public final class Directory: Sendable {
         shards.reduce(0) { $0 + $1.state.withLock { $0.entries.count } }
     }
 
-    /// Ends the connections that a revocation concerns: the identity's own and, of a device, those of its modules.
+    /// Ends the connections that a revocation concerns: the identity's own and, of a whole device, those of its modules.
     ///
     /// Connections that rest on one of the `keeping` slots of the identity's own credentials stay.
     public func revoke(_ id: IdentityID, keeping: [KeySlot]) {
         end(.revoked, in: [shard(id)]) { identity in
-            guard identity.id == id || (id.module == nil && identity.id.device == id.device) else { return false }
+            // Where a key stays, only keys were changed: modules have keys of their own.
+            let isModuleOfIt = keeping.isEmpty && id.module == nil && identity.id.device == id.device
+            guard identity.id == id || isModuleOfIt else { return false }
             switch identity.proof {
             case .identityKey(let slot), .thumbprint(let slot): return !keeping.contains(slot)
             case .policyKey, .certificateAuthority: return keeping.isEmpty
