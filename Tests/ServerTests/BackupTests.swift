@@ -37,13 +37,13 @@ struct BackupTests {
                 }
             }
         }
-        #expect(await eventually { sent.load(ordering: .relaxed) > 100 })
+        #expect(try await eventually { sent.load(ordering: .relaxed) > 100 })
         let before = sent.load(ordering: .relaxed)
         let report = try await DirectoryBackup(
             source: hub.server.directory.path,
             destination: copy.path + "/data"
         ).run()
-        let isStillSending = await eventually { sent.load(ordering: .relaxed) > before + 20 }
+        let isStillSending = try await eventually { sent.load(ordering: .relaxed) > before + 20 }
         #expect(isStillSending)
         stops.store(true, ordering: .relaxed)
         try await sender.value

@@ -142,11 +142,12 @@ private final class AnswerHandler: ChannelInboundHandler {
 }
 
 /// Waits until a condition holds; false when it doesn't within some seconds.
-func eventually(seconds: Int = 10, _ condition: () throws -> Bool) async rethrows -> Bool {
+func eventually(seconds: Int = 30, _ condition: () throws -> Bool) async throws -> Bool {
     let deadline = ContinuousClock.now + .seconds(seconds)
     while ContinuousClock.now < deadline {
         if try condition() { return true }
-        await Task.yield()
+        // The condition changes on other threads, which need the processor for that.
+        try await Task.sleep(for: .milliseconds(2))
     }
     return false
 }

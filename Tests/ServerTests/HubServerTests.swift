@@ -172,7 +172,7 @@ struct HubServerTests {
         var draft = IdentityDraft(id: IdentityID(device: "d1"))
         draft.status = .disabled
         _ = try await hub.server.registry.put(draft, ifMatch: .any)
-        #expect(await eventually { hub.server.hub.metrics.mqtt.open.value == 0 })
+        #expect(try await eventually { hub.server.hub.metrics.mqtt.open.value == 0 })
         await device.close()
         await #expect(throws: (any Error).self) { try await hub.device("d1", key: key) }
         try await hub.stop()

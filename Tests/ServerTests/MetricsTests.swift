@@ -61,6 +61,7 @@ struct MetricsTests {
             metrics: metrics,
             gate: ConnectionGate(limits: TransportLimits()),
             events: nil,
+            readers: nil,
             additional: { $0.gauge("extra", "More.", 1.5) }
         )
         let lines = figures.page().split(separator: "\n").map(String.init)

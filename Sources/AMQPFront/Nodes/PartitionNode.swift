@@ -35,6 +35,7 @@ final class PartitionNode {
     private var state = State.locating
     private var ticket: ReaderRegistry.Ticket?
     private var watch: (any EventWatch)?
+    private let progress = ReaderProgress()
     private var wantsMetrics = false
     private var isTurnTaken = false
     private var wasWoken = false
@@ -73,7 +74,12 @@ final class PartitionNode {
         let loop = connection.eventLoop
         let bound = NIOLoopBound(self, eventLoop: loop)
         do throws(ReaderConflict) {
-            ticket = try connection.hub.readers.enter(place, epoch: request.epoch, name: request.name) { conflict in
+            ticket = try connection.hub.readers.enter(
+                place,
+                epoch: request.epoch,
+                name: request.name,
+                progress: progress
+            ) { conflict in
                 // At once on our own loop, so that the old link's detach precedes the new link's attach.
                 if loop.inEventLoop {
                     bound.value.displaced(conflict)
@@ -160,6 +166,7 @@ final class PartitionNode {
         var left = connection.limits.eventsPerTurnMax
         var bytes = 0
         var metrics: ByteBuffer?
+        var lastSequenceNumber: Int64?
         while state == .reading, engine.canSend(on: link), connection.handler.isWritable {
             guard let (entry, frame) = nextEntry() else {
                 fetch()
@@ -176,7 +183,14 @@ final class PartitionNode {
                 metrics = EventWriter.metrics(info, nowMilliseconds: connection.hub.clock.milliseconds)
             }
             bytes += send(entry, of: frame, metrics: metrics)
+            lastSequenceNumber = entry.sequenceNumber
             if engine.output.readableBytes >= connection.limits.flushBytes { connection.handler.flush() }
+        }
+        if state == .atEnd {
+            // Also for a reader that began at the end and was sent nothing.
+            progress.reached(store.info(partition: place.partition).lastSequenceNumber)
+        } else if let lastSequenceNumber {
+            progress.reached(lastSequenceNumber)
         }
         if bytes > 0 {
             connection.hub.metrics.eventsOut.add(connection.limits.eventsPerTurnMax - left)

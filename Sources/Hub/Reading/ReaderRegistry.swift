@@ -33,6 +33,7 @@ public final class ReaderRegistry: Sendable {
         var number: UInt64
         var epoch: Int64?
         var name: String?
+        var progress: ReaderProgress
         var displaced: @Sendable (ReaderConflict) -> Void
     }
 
@@ -55,6 +56,7 @@ public final class ReaderRegistry: Sendable {
     ///   - place: What it wants to read.
     ///   - epoch: Its epoch; nil for none.
     ///   - name: What it calls itself, for the texts of conflicts.
+    ///   - progress: Where it tells how far it has come.
     ///   - displaced: Called on any thread, at most once, when another reader takes its place.
     /// - Returns: What to give back by ``leave(_:)``.
     /// - Throws: The conflict that keeps it out.
@@ -62,13 +64,20 @@ public final class ReaderRegistry: Sendable {
         _ place: Place,
         epoch: Int64?,
         name: String?,
+        progress: ReaderProgress = ReaderProgress(),
         displaced: @escaping @Sendable (ReaderConflict) -> Void
     ) throws(ReaderConflict) -> Ticket {
         let outcome: Result<(Ticket, [Reader]), ReaderConflict> = state.withLock { state in
             let present = state.readers[place] ?? []
             if let conflict = conflict(present, epoch: epoch, name: name) { return .failure(conflict) }
             state.lastNumber += 1
-            let reader = Reader(number: state.lastNumber, epoch: epoch, name: name, displaced: displaced)
+            let reader = Reader(
+                number: state.lastNumber,
+                epoch: epoch,
+                name: name,
+                progress: progress,
+                displaced: displaced
+            )
             state.readers[place] = epoch == nil ? present + [reader] : [reader]
             return .success((Ticket(place: place, number: reader.number), epoch == nil ? [] : present))
         }
@@ -98,6 +107,13 @@ public final class ReaderRegistry: Sendable {
             guard var present = state.readers[ticket.place] else { return }
             present.removeAll { $0.number == ticket.number }
             state.readers[ticket.place] = present.isEmpty ? nil : present
+        }
+    }
+
+    /// The last event that the reader which is furthest behind was sent, for each place that is read.
+    public var slowest: [Place: Int64] {
+        state.withLock { state in
+            state.readers.compactMapValues { readers in readers.map(\.progress.lastSequenceNumber).min() }
         }
     }
 

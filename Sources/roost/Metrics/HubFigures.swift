@@ -2,6 +2,7 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+import Hub
 import HubModel
 import HubTransport
 
@@ -10,6 +11,7 @@ struct HubFigures: Sendable {
     let metrics: HubMetrics
     let gate: ConnectionGate
     let events: (any EventStore)?
+    let readers: ReaderRegistry?
     /// What the parts that this module doesn't know by name add.
     let additional: @Sendable (inout PrometheusText) -> Void
 
@@ -19,7 +21,10 @@ struct HubFigures: Sendable {
         page.gauge("roost_info", "The program's version.", [([("version", RoostVersion.current)], 1)])
         connections(&page)
         messages(&page)
-        if let events { log(events, &page) }
+        if let events {
+            log(events, &page)
+            if let readers { lag(readers, events, &page) }
+        }
         additional(&page)
         process(&page)
         return page.text
@@ -75,6 +80,20 @@ struct HubFigures: Sendable {
     private func log(_ events: any EventStore, _ page: inout PrometheusText) {
         page.gauge("roost_ingestion_ready", "1 while messages are taken in.", events.isWritable ? 1 : 0)
         page.gauge("roost_log_partitions", "Partitions of the event log.", Double(events.partitionCount))
+    }
+
+    private func lag(_ readers: ReaderRegistry, _ events: any EventStore, _ page: inout PrometheusText) {
+        page.gauge("roost_readers", "Readers of the built-in endpoint.", Double(readers.count))
+        let places = readers.slowest.sorted { ($0.key.group, $0.key.partition) < ($1.key.group, $1.key.partition) }
+        page.gauge(
+            "roost_reader_lag_events",
+            "Events that the reader which is furthest behind was not sent yet.",
+            places.map { place, reached in
+                let labels = [("consumer_group", place.group), ("partition", String(place.partition))]
+                let last = events.info(partition: place.partition).lastSequenceNumber
+                return (labels: labels, value: Double(max(0, last - reached)))
+            }
+        )
     }
 
     private func process(_ page: inout PrometheusText) {

@@ -187,7 +187,7 @@ struct HubServer: Sendable {
     private static func pages(_ hub: Hub, _ gate: ConnectionGate, _ stores: HubStores) -> HealthHandler.Pages {
         let events = stores.stores.events
         let log = stores.log
-        let figures = HubFigures(metrics: hub.metrics, gate: gate, events: events) {
+        let figures = HubFigures(metrics: hub.metrics, gate: gate, events: events, readers: hub.readers) {
             LogFigures(log.statistics).write(to: &$0)
         }
         return HealthHandler.Pages(
