@@ -101,7 +101,7 @@ let package = Package(
         ),
 
         // Row 4: the edges.
-        library("MQTTFront", ["MQTT", "Hub", "HubModel", "HubTransport", nioCore, logging]),
+        library("MQTTFront", ["JSON", "MQTT", "Hub", "HubModel", "HubTransport", nioCore, logging]),
         library("AMQPFront", ["AMQP", "Hub", "HubModel", "HubTransport", nioCore, logging]),
         library(
             "HTTPFront",

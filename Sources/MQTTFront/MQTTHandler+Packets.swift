@@ -48,9 +48,17 @@ extension MQTTHandler {
         case .take: break
         }
         guard let scope else { preconditionFailure("connected without a scope") }
-        if publish.qos == .atLeastOnce { batchAcknowledgements += 1 }
+        let acknowledgement = publish.qos == .atLeastOnce ? machine.acknowledgements.nextNumber - 1 : nil
         switch HubTopic.parse(publish.topic, in: scope) {
-        case .telemetry(let bag): telemetryReceived(publish, bag: bag)
+        case .telemetry(let bag):
+            if acknowledgement != nil { batchAcknowledgements += 1 }
+            telemetryReceived(publish, bag: bag)
+        case .twinRead(let requestID):
+            if let acknowledgement { publishBatch(before: acknowledgement) }
+            twinReadReceived(requestID: requestID, acknowledgement: acknowledgement)
+        case .reportedPatch(let requestID, let version):
+            if let acknowledgement { publishBatch(before: acknowledgement) }
+            reportReceived(publish, requestID: requestID, version: version, acknowledgement: acknowledgement)
         case nil: close(.topicForbidden)
         default: close(.topicUnsupported)
         }
@@ -90,6 +98,7 @@ extension MQTTHandler {
                     createdMilliseconds: created
                 )
             }
+            subscriptionsChanged()
             store(StoreStep(change: .add(filters), acknowledgement: acknowledgement))
         }
     }
@@ -99,6 +108,7 @@ extension MQTTHandler {
         switch machine.unsubscribeReceived(packet) {
         case .close(let end): close(.session(end))
         case .store(let acknowledgement):
+            subscriptionsChanged()
             store(StoreStep(change: .remove(packet.filters), acknowledgement: acknowledgement))
         }
     }

@@ -83,6 +83,7 @@ extension MQTTHandler {
             now: now
         )
         precondition(accepted, "signed in on a connection that waits for no sign-in")
+        subscriptionsChanged()
         front.hub.metrics.mqtt.signedIn.add()
         // The hub says so of every session that is to be kept, even of a new one (docs/wire/mqtt.md#session-present).
         Connack(sessionPresent: keepsSession, returnCode: .accepted).encode(into: &outbound)

@@ -75,13 +75,15 @@ extension MQTTHandler {
     }
 
     /// Hands the batch of this read to the hub.
-    func publishBatch() {
+    ///
+    /// - Parameter number: the number of the acknowledgement behind the batch's own, nil for the next to come
+    func publishBatch(before number: UInt64? = nil) {
         guard let batch else { return }
         self.batch = nil
         let acknowledgements = batchAcknowledgements
         batchAcknowledgements = 0
         guard batch.count > 0 else { return }
-        let first = machine.acknowledgements.nextNumber - UInt64(acknowledgements)
+        let first = (number ?? machine.acknowledgements.nextNumber) - UInt64(acknowledgements)
         batchesPublished += 1
         publish(
             PendingBatch(

@@ -24,6 +24,8 @@ final class MQTTHandler: ChannelDuplexHandler {
     /// Nil until signed in.
     var session: DeviceSession?
     var scope: TopicScope?
+    /// Whether the hub was asked for notices of desired properties.
+    var wantsDesiredPatches = false
     /// Whether subscriptions outlive the connection.
     var keepsSession = false
     var will: Connect.Will?
@@ -305,7 +307,7 @@ extension MQTTHandler: DeviceConnection {
     func deliver(_ delivery: Delivery) {
         switch delivery {
         case .disconnect(let reason): close(.hub(reason))
-        case .desiredPatch: break
+        case .desiredPatch(let notice): desiredPatchDelivered(notice)
         }
     }
 }

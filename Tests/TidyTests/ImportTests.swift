@@ -34,7 +34,7 @@ import Testing
         ),
         "HubTransport": sockets.union(["Crypto", "CryptoExtras", "X509", "SwiftASN1", "ServiceLifecycle"]),
         // Fronts know neither a store nor each other.
-        "MQTTFront": loops.union(["MQTT", "Hub", "HubModel", "HubTransport"]),
+        "MQTTFront": loops.union(["JSON", "MQTT", "Hub", "HubModel", "HubTransport"]),
         "AMQPFront": loops.union(["AMQP", "Hub", "HubModel", "HubTransport"]),
         "HTTPFront": sockets.union([
             "JSON", "Hub", "HubModel", "HubTransport", "HTTPTypes", "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "Hummingbird",
