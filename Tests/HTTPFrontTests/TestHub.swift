@@ -49,14 +49,20 @@ struct TestHub {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let clock = HubClock { Self.now * 1000 }
         let names = HubNames(hostNames: [Self.hostName, "localhost"])
-        let identities = EmbeddedIdentityStore(try .inMemory(), limits: Limits())
+        let database = try StateDatabase.inMemory()
+        let identities = EmbeddedIdentityStore(database, limits: Limits())
         let table = PolicyTable(Registry.newPolicies())
         let settings = AuthenticationSettings()
         let bus = LocalBus()
         let hub = Hub(
             names: names,
             limits: Limits(),
-            stores: Stores(identities: identities, events: NoEvents(), bus: bus),
+            stores: Stores(
+                identities: identities,
+                events: NoEvents(),
+                twins: EmbeddedTwinStore(database, limits: Limits()),
+                bus: bus
+            ),
             devices: RegistryDeviceAuthenticator(
                 names: names,
                 identities: identities,

@@ -51,7 +51,10 @@ extension ServiceResponder {
             writer.beginObject()
             entry.writeID(into: &writer)
             writer.member("warningCode", "DeviceRegisteredWithoutTwin")
-            writer.member("warningStatus", "This hub does not keep twins yet; tags and properties were ignored.")
+            writer.member(
+                "warningStatus",
+                "This hub does not take twins in bulk calls yet; tags and properties were ignored."
+            )
             writer.endObject()
         }
         writer.endArray()
@@ -112,7 +115,9 @@ struct BulkEntry {
             let lower = text.lowercased()
             let checksETag = lower.hasSuffix(suffix)
             let name = checksETag ? lower.dropLast(suffix.count) : lower[...]
-            guard name != "updatetwin" else { throw HubError(.notSupported, "This hub does not offer twins yet.") }
+            guard name != "updatetwin" else {
+                throw HubError(.notSupported, "This hub does not take twins in bulk calls yet.")
+            }
             guard let mode = BulkMode.allCases.first(where: { $0.rawValue.lowercased() == name }) else {
                 throw HubError(.argumentInvalid, "importMode is none of the known ones.")
             }

@@ -80,6 +80,12 @@ struct ServiceResponder: Sendable {
         case (.serviceStatistics, .get):
             try self.allow(principal, .registryRead, "statistics/service")
             return self.serviceStatistics()
+        case (.twin(let id), .get):
+            try self.allow(principal, .serviceConnect, Self.twinPath(id))
+            return try await self.twin(id)
+        case (.twin(let id), .patch), (.twin(let id), .put):
+            try self.allow(principal, .serviceConnect, Self.twinPath(id))
+            return try await self.writeTwin(id, request, replaces: self.method(request) == .put)
         case (.device("query"), .post): throw HTTPFailure.notYet("queries")
         case (.later(let what, _), _): throw HTTPFailure.notYet(what)
         case (.unknown, _): throw HTTPFailure.noSuchRoute
@@ -100,24 +106,28 @@ struct ServiceResponder: Sendable {
         }
     }
 
-    /// Reads a body within a limit.
+    /// Reads a JSON body within a limit.
     func body(of request: Request, bytesMax: Int) async throws -> JSONValue {
+        let buffer = try await self.bytes(of: request, bytesMax: bytesMax)
+        do {
+            return try JSONDocument(parsing: buffer, limits: JSONLimits(bytesMax: bytesMax)).root
+        } catch {
+            throw HubError(.formatError, "The body is not JSON: \(error).")
+        }
+    }
+
+    /// Reads a body within a limit.
+    func bytes(of request: Request, bytesMax: Int) async throws -> ByteBuffer {
         if let encoding = request.headers[.contentEncoding], encoding.lowercased() != "identity" {
             throw HTTPFailure.encodedBody
         }
         if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bytesMax {
             throw HTTPFailure.tooLarge(bytesMax)
         }
-        let buffer: ByteBuffer
         do {
-            buffer = try await request.body.collect(upTo: bytesMax)
+            return try await request.body.collect(upTo: bytesMax)
         } catch is NIOTooManyBytesError {
             throw HTTPFailure.tooLarge(bytesMax)
-        }
-        do {
-            return try JSONDocument(parsing: buffer, limits: JSONLimits(bytesMax: bytesMax)).root
-        } catch {
-            throw HubError(.formatError, "The body is not JSON: \(error).")
         }
     }
 }

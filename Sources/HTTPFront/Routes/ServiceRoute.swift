@@ -15,6 +15,8 @@ enum ServiceRoute: Hashable {
     case deviceStatistics
     /// The count of connections.
     case serviceStatistics
+    /// The twin of a device or a module.
+    case twin(IdentityID)
     /// Something that the API knows and this hub does not offer.
     case later(String, HTTPFailure.Form)
     /// Nothing.
@@ -42,7 +44,9 @@ enum ServiceRoute: Hashable {
         case ("statistics", 2) where words[1] == "devices": self = .deviceStatistics
         case ("statistics", 2) where words[1] == "service": self = .serviceStatistics
         case ("twins", _) where words.last == "methods": self = .later("direct methods", .numbered)
-        case ("twins", _): self = .later("twins", .named)
+        case ("twins", 2): self = .twin(IdentityID(device: segments[1]))
+        case ("twins", 4) where words[2] == "modules":
+            self = .twin(IdentityID(device: segments[1], module: segments[3]))
         case ("digitaltwins", _): self = .later("digital twins", .numbered)
         case ("jobs", _): self = .later("jobs", .named)
         case ("configurations", _): self = .later("automatic device management", .named)

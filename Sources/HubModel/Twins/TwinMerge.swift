@@ -149,7 +149,7 @@ private struct PatchMembers {
         self.isTaken = Array(repeating: false, count: members.count)
         self.index =
             members.count <= Self.linearMax
-            ? [:] : Dictionary(uniqueKeysWithValues: zip(self.names, members.indices))
+            ? [:] : Dictionary(zip(self.names, members.indices), uniquingKeysWith: { $1 })
     }
 
     var isEmpty: Bool { self.members.isEmpty }
