@@ -41,7 +41,12 @@ struct ColdReader {
     ///
     /// Both tests must be monotonic: once true, true for everything newer.
     func find(extent: (Extent) -> Bool, entry: (FrameEntry) -> Bool) throws -> FrameEntry? {
-        let (extents, active) = state.state.withLock { ($0.extents, $0.active) }
+        // The frames of the file that is written are searched under the lock: a copy of them would make the writer's next
+        // append copy them all.
+        let (extents, newest) = state.state.withLock { state -> ([Extent], FrameEntry?) in
+            let first = state.active.partitioningIndex(where: entry)
+            return (state.extents, first < state.active.count ? state.active[first] : nil)
+        }
         var position = extents.partitioningIndex(where: extent)
         while position < extents.count {
             let entries = try files.index(extents[position].epoch).entries[partition]
@@ -49,8 +54,7 @@ struct ColdReader {
             if first < entries.count { return entries[first] }
             position += 1
         }
-        let first = active.partitioningIndex(where: entry)
-        return first < active.count ? active[first] : nil
+        return newest
     }
 
     private func plan(from offset: Int64, bytesMax: Int) throws -> Plan {

@@ -48,14 +48,11 @@ struct LogMetadata: Equatable {
         _ fileSystem: any LogFileSystem,
         now: Int64
     ) throws -> LogMetadata {
-        let path = configuration.directory + "/" + JournalFile.metadataName
-        guard let file = try fileSystem.openExisting(path) else {
+        guard var found = try read(configuration.directory, fileSystem) else {
             let made = LogMetadata(partitionCount: configuration.partitionCount, createdMilliseconds: now)
             try made.store(configuration, fileSystem)
             return made
         }
-        defer { file.close() }
-        var found = try LogMetadata(text: String(buffer: file.readAll(4096, at: 0)))
         guard found.partitionCount == configuration.partitionCount else {
             throw EventLogError.partitionCountMismatch(
                 existing: found.partitionCount,
@@ -64,6 +61,13 @@ struct LogMetadata: Equatable {
         }
         if found.format < supportedFormat { try found.migrate(configuration, fileSystem) }
         return found
+    }
+
+    /// Reads the description of the log in a directory; nil when there is none.
+    static func read(_ directory: String, _ fileSystem: any LogFileSystem) throws -> LogMetadata? {
+        guard let file = try fileSystem.openExisting(directory + "/" + JournalFile.metadataName) else { return nil }
+        defer { file.close() }
+        return try LogMetadata(text: String(buffer: file.readAll(4096, at: 0)))
     }
 
     /// Brings an older log to the supported format, one step per format, each step repeatable after a crash: what a step

@@ -205,8 +205,8 @@ final class CrashHistory {
     }
 
     private func isWhole(_ text: String) -> Bool {
-        guard let space = text.firstIndex(of: " "), Int(text[..<space]) != nil else { return false }
-        return text[space...].dropFirst().allSatisfy { $0 == "x" }
+        guard let space = text.utf8.firstIndex(of: UInt8(ascii: " ")), Int(text[..<space]) != nil else { return false }
+        return text.utf8[space...].dropFirst().allSatisfy { $0 == UInt8(ascii: "x") }
     }
 
     /// The dead log fails what still waits, and does not touch the disk again.
