@@ -22,14 +22,6 @@ public struct LogCheckReport: Sendable, Equatable {
 }
 
 extension EventLog {
-    /// The partition count of the log in a directory; nil when there is no log.
-    public static func partitionCount(
-        in directory: String,
-        fileSystem: any LogFileSystem = PosixFileSystem()
-    ) throws -> Int? {
-        try LogMetadata.read(directory, fileSystem)?.partitionCount
-    }
-
     /// Reads every byte of a log that nobody has open, and changes nothing.
     public static func check(
         _ configuration: EventLogConfiguration,

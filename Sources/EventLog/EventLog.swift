@@ -26,6 +26,7 @@ public final class EventLog: Sendable {
     let clock: LogClock
     let logger: Logger
     let lifecycle = Mutex(Lifecycle())
+    private let keeperEnded = Doorbell()
 
     struct Lifecycle {
         var isClosing = false
@@ -90,6 +91,7 @@ public final class EventLog: Sendable {
                 keep()
                 _ = files.bell.sleep(milliseconds: configuration.keeperMilliseconds)
             }
+            keeperEnded.ring()
         }
         reads.start(threads: configuration.readThreads)
     }
@@ -106,6 +108,9 @@ public final class EventLog: Sendable {
             let pause = isMarked ? configuration.keeperMilliseconds : configuration.markMilliseconds
             if !queue.doorbell.sleep(milliseconds: pause) { journal.withLock { $0.idle() } }
         }
+        // Nobody may touch the directory after `close` has returned: the next log may be open on it.
+        files.bell.ring()
+        while !keeperEnded.sleep(milliseconds: 60_000) {}
         finish()
     }
 
