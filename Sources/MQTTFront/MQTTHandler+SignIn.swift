@@ -69,6 +69,7 @@ extension MQTTHandler {
         }
         self.session = session
         scope = TopicScope(request.id)
+        isPlugAndPlay = request.modelID != nil
         keepsSession = !connect.cleanSession
         keepWill(of: connect)
         let now = self.now

@@ -62,7 +62,6 @@ extension MQTTHandler {
 
     private func encode(_ publish: Publish, bag: ByteBuffer, isWill: Bool) -> Encoding {
         batch?.begin()
-        let isPlugAndPlay = session?.identity.modelID != nil
         let countMax = front.limits.propertiesPerMessageMax
         guard batch?.add(bag, countMax: countMax, isPlugAndPlay: isPlugAndPlay) ?? false else {
             batch?.abandon()

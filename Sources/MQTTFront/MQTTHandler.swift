@@ -29,6 +29,8 @@ final class MQTTHandler: ChannelDuplexHandler {
     /// Whether subscriptions outlive the connection.
     var keepsSession = false
     var will: Connect.Will?
+    /// Whether it announced a model.
+    var isPlugAndPlay = false
 
     /// What was received and is not decoded yet.
     var received = ByteBuffer()

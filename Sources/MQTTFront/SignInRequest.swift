@@ -50,7 +50,9 @@ struct SignInRequest {
         guard tail.isEmpty || tail.first == UInt8(ascii: "/") else { throw .identityMismatch }
         let parameters = rest[tail.startIndex...].dropFirst()
         // Behind a device's id comes `?...`, `name=value...`, or nothing; anything else is a module's id.
-        guard parameters.isEmpty || parameters.utf8.contains(UInt8(ascii: "=")) else { throw .identityMismatch }
+        guard parameters.isEmpty || parameters.first == "?" || parameters.utf8.contains(UInt8(ascii: "=")) else {
+            throw .identityMismatch
+        }
         modelID = try Self.modelID(in: parameters)
 
         guard let password = connect.password, password.readableBytes > 0 else {

@@ -2,12 +2,19 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+#if canImport(Glibc)
+import Glibc
+#else
+import Darwin
+#endif
 import HubModel
 import MQTT
 import NIOCore
 
 /// The part of the topics that belongs to one identity.
-struct TopicScope {
+///
+/// A class, so that using it costs one reference count and not one for each part.
+final class TopicScope {
     /// `devices/{d}` or `devices/{d}/modules/{m}`; ids stand raw in topics, never percent-encoded.
     let root: String
     private let isModule: Bool
@@ -31,7 +38,8 @@ struct TopicScope {
         guard rest >= 0 else { return nil }
         let (isOwn, separator, last) = topic.withUnsafeReadableBytes { bytes -> (Bool, UInt8, UInt8) in
             let isOwn = telemetryPrefix.withUnsafeBytes { prefix in
-                UnsafeRawBufferPointer(rebasing: bytes[..<size]).elementsEqual(prefix)
+                guard let own = prefix.baseAddress, let other = bytes.baseAddress else { return false }
+                return memcmp(other, own, size) == 0
             }
             return (isOwn, rest > 0 ? bytes[size] : UInt8(ascii: "/"), bytes[bytes.count - 1])
         }

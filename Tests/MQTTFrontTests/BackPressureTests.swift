@@ -1,0 +1,205 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import Hub
+import HubModel
+import MQTT
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import MQTTFront
+
+/// What the front does when more comes than it may take, and when nothing can be stored.
+@Suite(.timeLimit(.minutes(1))) struct BackPressureTests {
+    /// Does what a channel does after each of its reads.
+    private func askToRead(_ client: TestClient) async throws -> Bool {
+        try await client.channel.testingEventLoop.executeInContext { client.channel.pipeline.read() }
+        return try await client.inspect { !$0.readIsHeld }
+    }
+
+    @Test func `PUBACK leaves only when the message is durable`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        hub.events.mode = .held
+        try await client.send(.telemetry("a", id: 1), .telemetry("b", id: 2))
+        #expect(hub.events.waitingCount == 1)
+        #expect(try await client.receivedBytes().isEmpty)
+        hub.events.release()
+        #expect(try await client.receive() == .puback(1))
+        #expect(try await client.receive() == .puback(2))
+        #expect(try hub.storedEvents().map(\.bodyText) == ["a", "b"])
+    }
+
+    @Test func `all PUBACKs of a batch are one write`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        try await client.send(.telemetry(id: 1), .telemetry(id: 2), .pingreq, .telemetry(id: 3))
+        let write = try await client.nextWrite()
+        #expect(write.readableBytes == 2 + 3 * 4)
+    }
+
+    @Test func `at the bound of pending acknowledgements the connection is not read`() async throws {
+        var limits = MQTTFrontLimits()
+        limits.connection.acknowledgementsPendingMax = 2
+        let hub = try await TestHub(limits: limits)
+        let client = try await TestClient.signedIn(hub, keepAliveSeconds: 10)
+        hub.events.mode = .held
+        #expect(try await askToRead(client))
+        try await client.send(.telemetry("a", id: 1), .telemetry("b", id: 2), .telemetry("c", id: 3))
+        #expect(try await askToRead(client) == false)
+        #expect(hub.events.waitingCount == 1)
+        // It is the server that does not read: no silence of the client's.
+        await client.advance(seconds: 100)
+        #expect(await client.isOpen())
+        hub.events.mode = .immediate
+        hub.events.release()
+        for id in 1...3 { #expect(try await client.receive() == .puback(UInt16(id))) }
+        #expect(try await client.inspect { !$0.readIsHeld })
+        await client.advance(seconds: 15)
+        try await client.expectClosed()
+    }
+
+    @Test func `at the bound of bytes in flight the connection is not read, QoS 0 too`() async throws {
+        var limits = MQTTFrontLimits()
+        limits.bytesInFlightMax = 100
+        let hub = try await TestHub(limits: limits)
+        let client = try await TestClient.signedIn(hub)
+        hub.events.mode = .held
+        try await client.publish(String(repeating: "x", count: 200), id: 0)
+        #expect(try await askToRead(client) == false)
+        hub.events.release()
+        await client.channel.testingEventLoop.run()
+        #expect(try await client.inspect { !$0.readIsHeld && $0.bytesInFlight == 0 })
+    }
+
+    @Test func `a batch is cut at its bound`() async throws {
+        var limits = MQTTFrontLimits()
+        limits.batchBytesMax = 1000
+        let hub = try await TestHub(limits: limits)
+        let client = try await TestClient.signedIn(hub)
+        let body = String(repeating: "x", count: 400)
+        try await client.send(.telemetry(body, id: 1), .telemetry(body, id: 2), .telemetry(body, id: 3))
+        for id in 1...3 { #expect(try await client.receive() == .puback(UInt16(id))) }
+        #expect(hub.events.stored.count == 2)
+    }
+
+    @Test func `a client that does not take its answers is not read and ends by its keep-alive`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub, keepAliveSeconds: 10)
+        try await client.channel.testingEventLoop.executeInContext {
+            client.channel.isWritable = false
+            client.channel.pipeline.fireChannelWritabilityChanged()
+        }
+        #expect(try await askToRead(client) == false)
+        await client.advance(seconds: 15)
+        try await client.expectClosed()
+    }
+
+    @Test func `a client that takes its answers again is read again`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        try await client.channel.testingEventLoop.executeInContext { client.channel.isWritable = false }
+        #expect(try await askToRead(client) == false)
+        try await client.channel.testingEventLoop.executeInContext {
+            client.channel.isWritable = true
+            client.channel.pipeline.fireChannelWritabilityChanged()
+        }
+        #expect(try await client.inspect { !$0.readIsHeld })
+    }
+
+    // MARK: Storage that fails
+
+    @Test func `while nothing can be stored the connection waits unread, and goes on when it can`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub, keepAliveSeconds: 1)
+        hub.events.mode = .failing(.storageFull)
+        try await client.send(.telemetry("a", id: 1), .telemetry("b", id: 2))
+        #expect(try await askToRead(client) == false)
+        await client.advance(seconds: 20)
+        #expect(await client.isOpen())
+        #expect(hub.events.attempts > 10)
+        #expect(try await client.receivedBytes().isEmpty)
+        // What comes all the same waits its turn.
+        try await client.publish("c", id: 3)
+        hub.events.mode = .immediate
+        await client.advance(seconds: 1)
+        for id in 1...3 { #expect(try await client.receive() == .puback(UInt16(id))) }
+        #expect(try hub.storedEvents().map(\.bodyText) == ["a", "b", "c"])
+        #expect(try await client.inspect { !$0.readIsHeld && $0.stall == nil })
+    }
+
+    @Test func `messages that can't be stored for half a minute close the connection unacknowledged`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        hub.events.mode = .failing(.serviceUnavailable)
+        try await client.publish()
+        await client.advance(seconds: 29)
+        #expect(await client.isOpen())
+        await client.advance(seconds: 2)
+        try await client.expectClosed()
+        #expect(try await client.receivedBytes().isEmpty)
+    }
+
+    @Test func `batches that fail together are stored in order afterwards`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        hub.events.mode = .held
+        try await client.publish("a", id: 1)
+        try await client.publish("b", id: 2)
+        #expect(hub.events.waitingCount == 2)
+        hub.events.mode = .immediate
+        hub.events.release(failing: .storageFull)
+        await client.advance(seconds: 1)
+        #expect(try await client.receive() == .puback(1))
+        #expect(try await client.receive() == .puback(2))
+        #expect(try hub.storedEvents().map(\.bodyText) == ["a", "b"])
+    }
+
+    @Test func `a subscription that can't be stored is never acknowledged`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        hub.subscriptions.fail()
+        try await client.send(.subscribe(1, "devices/d1/messages/devicebound/#"))
+        try await client.expectClosed()
+        #expect(try await client.receivedBytes().isEmpty)
+    }
+
+    // MARK: Stopping
+
+    @Test func `a hub that stops acknowledges what it has taken and closes`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        hub.events.mode = .held
+        try await client.publish("a", id: 1)
+        client.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        #expect(await client.isOpen())
+        try await client.publish("late", id: 2)
+        hub.events.release()
+        #expect(try await client.receive() == .puback(1))
+        try await client.expectClosed()
+        #expect(try hub.storedEvents().map(\.bodyText) == ["a"])
+    }
+
+    @Test func `a hub that stops closes idle connections at once`() async throws {
+        let hub = try await TestHub()
+        let idle = try await TestClient.signedIn(hub)
+        let new = try await TestClient.open(hub)
+        for client in [idle, new] {
+            client.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+            try await client.expectClosed()
+        }
+    }
+
+    @Test func `an idle connection holds no buffers`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        for id in 1...200 { try await client.publish(id: UInt16(id)) }
+        #expect(
+            try await client.inspect {
+                $0.received.capacity == 0 && $0.outbound.capacity == 0 && $0.batch == nil && $0.storeSteps.isEmpty
+            }
+        )
+    }
+}

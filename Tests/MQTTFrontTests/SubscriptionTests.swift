@@ -1,0 +1,124 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import EmbeddedStore
+import Hub
+import HubModel
+import MQTT
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import MQTTFront
+
+/// SUBSCRIBE, UNSUBSCRIBE and the session that outlives a connection (docs/wire/mqtt.md, statements 37 to 46).
+@Suite(.timeLimit(.minutes(1))) struct SubscriptionTests {
+    private static let filters = [
+        "devices/d1/messages/devicebound/#", "$iothub/methods/POST/#", "$iothub/twin/PATCH/properties/desired/#",
+        "$iothub/twin/res/#",
+    ]
+
+    private func stored(_ hub: TestHub, _ id: IdentityID = IdentityID(device: "d1")) async throws -> [String] {
+        try await hub.identities.subscriptions(of: id).map { "\($0.filter) \($0.qos)" }
+    }
+
+    private func held(_ client: TestClient) async throws -> [String] {
+        try await client.inspect { $0.machine.subscriptions.held.map(\.filter) }
+    }
+
+    @Test func `mqtt 037 mqtt 038 each filter is granted at the lower of its QoS and 1`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        for (index, filter) in Self.filters.enumerated() {
+            for qos in QoS.allCases {
+                let id = UInt16(index * 10 + 1) + UInt16(qos.rawValue)
+                try await client.send(.subscribe(id, filter, qos: qos))
+                let code = min(qos.rawValue, 1)
+                #expect(try await client.receive() == .suback(Suback(packetID: id, returnCodes: [code])))
+            }
+        }
+        #expect(try await stored(hub) == Self.filters.map { "\($0) 1" })
+    }
+
+    @Test func `mqtt 039 five filters in one SUBSCRIBE get one SUBACK with five codes in order`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        let qos: [QoS] = [.atLeastOnce, .atMostOnce, .exactlyOnce, .atMostOnce, .atLeastOnce]
+        let requests = zip(Self.filters + ["devices/d1/#"], qos).map { Subscribe.Request(filter: $0, qos: $1) }
+        try await client.send(.subscribe(Subscribe(packetID: 5, requests: requests)))
+        #expect(try await client.receive() == .suback(Suback(packetID: 5, returnCodes: [1, 0, 1, 0, 1])))
+    }
+
+    @Test func `mqtt 040 the filter that Java's modules open with is accepted`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub, as: "d1/m1")
+        try await client.send(.subscribe(1, "devices/d1/modules/m1/messages/devicebound/#"))
+        #expect(try await client.receive() == .suback(Suback(packetID: 1, returnCodes: [1])))
+    }
+
+    @Test func `mqtt 041 a filter of another device closes the connection without an answer`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        try await client.send(.subscribe(1, Self.filters[0], "devices/d2/messages/devicebound/#"))
+        try await client.expectClosed()
+        #expect(try await client.receivedBytes().isEmpty)
+        #expect(try await stored(hub).isEmpty)
+    }
+
+    @Test func `UNSUBSCRIBE is answered whether the filter was held or not, and takes it out of the store`()
+        async throws
+    {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        try await client.send(.subscribe(1, Self.filters[0], Self.filters[1]))
+        _ = try await client.receive()
+        try await client.send(.unsubscribe(Unsubscribe(packetID: 2, filters: [Self.filters[0]])))
+        #expect(try await client.receive() == .unsuback(Unsuback(packetID: 2)))
+        try await client.send(.unsubscribe(Unsubscribe(packetID: 3, filters: ["devices/d2/#"])))
+        #expect(try await client.receive() == .unsuback(Unsuback(packetID: 3)))
+        #expect(try await stored(hub) == ["\(Self.filters[1]) 1"])
+        #expect(try await held(client) == [Self.filters[1]])
+    }
+
+    @Test func `a kept session holds its filters when the client comes back, until a clean one`() async throws {
+        let hub = try await TestHub()
+        let first = try await TestClient.signedIn(hub)
+        try await first.send(
+            .subscribe(Subscribe(packetID: 1, requests: Self.filters.map { .init(filter: $0, qos: .atLeastOnce) }))
+        )
+        _ = try await first.receive()
+        try await first.send(.disconnect)
+        try await first.expectClosed()
+        let second = try await TestClient.signedIn(hub)
+        #expect(try await held(second) == Self.filters)
+        try await second.cut()
+        let clean = try await TestClient.signedIn(hub, clean: true)
+        #expect(try await held(clean).isEmpty)
+        #expect(try await stored(hub).isEmpty)
+    }
+
+    @Test func `mqtt 046 a clean session leaves no filters behind`() async throws {
+        let hub = try await TestHub()
+        let clean = try await TestClient.signedIn(hub, clean: true)
+        try await clean.send(.subscribe(1, Self.filters[0]))
+        #expect(try await clean.receive() == .suback(Suback(packetID: 1, returnCodes: [1])))
+        #expect(try await held(clean) == [Self.filters[0]])
+        try await clean.cut()
+        let kept = try await TestClient.signedIn(hub)
+        #expect(try await held(kept).isEmpty)
+    }
+
+    @Test func `acknowledgements of the store and of the log leave in the order of arrival`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        hub.events.mode = .held
+        try await client.send(.telemetry(id: 1), .subscribe(2, Self.filters[0]), .telemetry(id: 3))
+        while try await stored(hub).isEmpty { await Task.yield() }
+        #expect(try await client.receivedBytes().isEmpty)
+        hub.events.release()
+        for expected in [Packet.puback(1), .suback(Suback(packetID: 2, returnCodes: [1])), .puback(3)] {
+            #expect(try await client.receive() == expected)
+        }
+    }
+}
