@@ -195,7 +195,9 @@ final class MQTTHandler: ChannelDuplexHandler {
                     break
                 }
                 if header.type == .publish {
-                    publishReceived(try Publish.decode(header, from: &received))
+                    // The C SDK sends property values as they are, and device ids may hold both characters too; what
+                    // is not the client's topic closes the connection anyway (docs/wire/mqtt.md, statement 52).
+                    publishReceived(try Publish.decode(header, from: &received, toleratesWildcards: true))
                 } else {
                     let limits = front.limits.connection
                     packetReceived(try Packet.decode(header, from: &received, limits: limits))

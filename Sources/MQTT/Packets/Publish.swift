@@ -41,8 +41,17 @@ public struct Publish: Equatable, Sendable {
 
     /// Takes a PUBLISH whose header was peeked, and which is wholly there, off a buffer: the fast path.
     ///
+    /// - Parameters:
+    ///   - header: what was peeked.
+    ///   - buffer: begins with the packet.
+    ///   - toleratesWildcards: leaves it to the caller whether the topic name may hold a `+` or a `#`.
+    /// - Returns: the message, its topic and payload as slices of the buffer.
     /// - Throws: what is wrong with it.
-    public static func decode(_ header: FixedHeader, from buffer: inout ByteBuffer) throws(MQTTError) -> Publish {
+    public static func decode(
+        _ header: FixedHeader,
+        from buffer: inout ByteBuffer,
+        toleratesWildcards: Bool = false
+    ) throws(MQTTError) -> Publish {
         let end = buffer.readerIndex + header.packetSize
         guard end <= buffer.writerIndex else { throw .fieldTruncated }
         buffer.moveReaderIndex(forwardBy: header.size)
@@ -52,7 +61,7 @@ public struct Publish: Equatable, Sendable {
         else { throw .fieldTruncated }
         switch topic.checkString() {
         case .plain: break
-        case .wildcard: throw .topicNameInvalid  // [MQTT-3.3.2-2]
+        case .wildcard: guard toleratesWildcards else { throw .topicNameInvalid }  // [MQTT-3.3.2-2]
         case .invalid: throw .stringInvalid  // [MQTT-3.3.2-1]
         }
         guard topicSize > 0 else { throw .topicNameInvalid }  // [MQTT-4.7.3-1]
