@@ -124,13 +124,13 @@ extension ConnectionEngine {
 
     /// Looks at the time: writes a heartbeat when one is due, and closes when the peer is gone.
     public func timePassed(now: Int64) -> TimePassed {
-        guard state == .open else { return .nothing }
+        guard !isClosed else { return .nothing }
         let ours = Int64(limits.idleTimeoutMilliseconds)
         if ours > 0, now - lastReceived > ours * 2 {
             close(AMQPError(.connectionForced, "The connection was inactive for more than the allowed time."))
             return .timedOut
         }
-        if let interval = heartbeatMilliseconds, now - lastSent >= interval, output.readableBytes == 0 {
+        if state == .open, let interval = heartbeatMilliseconds, now - lastSent >= interval, output.readableBytes == 0 {
             Frame.write(to: &output) { _ in }
         }
         return .nothing

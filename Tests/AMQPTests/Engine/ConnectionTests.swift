@@ -174,6 +174,13 @@ import Testing
         #expect(try Self.closeError(engine)?.condition == .connectionForced)
     }
 
+    @Test func `a peer that stops before its open is closed as late as any other`() throws {
+        let engine = Self.server()
+        #expect(engine.timePassed(now: 480_000) == .nothing)
+        #expect(engine.timePassed(now: 480_001) == .timedOut)
+        #expect(engine.isClosed)
+    }
+
     @Test func `amqp 016 open, begin and attach in one segment all succeed`() throws {
         let engine = Self.server()
         var bytes = ByteBuffer()
