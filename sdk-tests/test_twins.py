@@ -138,7 +138,7 @@ def test_the_asynchronous_client_reads_reports_and_is_told(hub, device):
     asyncio.run(run())
 
 
-def test_mqtt_060_a_report_that_was_answered_survives_a_kill(own_hub):
+def test_a_report_that_was_answered_survives_a_kill(own_hub):
     from support.devices import make_device
 
     hub = own_hub.start()

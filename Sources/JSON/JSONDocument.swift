@@ -9,9 +9,22 @@ public import NIOCore
 /// Nothing is decoded before it is asked for: numbers keep their text, strings their escapes, objects the order of their
 /// members. Of members with the same name the last counts; the earlier ones can't be reached and are not written.
 public struct JSONDocument: Sendable {
+    /// Text and tape behind one reference, because each value that is looked at holds its document.
+    private final class Storage: Sendable {
+        let text: ByteBuffer
+        let nodes: [JSONNode]
+
+        init(text: ByteBuffer, nodes: [JSONNode]) {
+            self.text = text
+            self.nodes = nodes
+        }
+    }
+
+    private let storage: Storage
+
     /// The text that was parsed.
-    public let text: ByteBuffer
-    let nodes: [JSONNode]
+    public var text: ByteBuffer { self.storage.text }
+    var nodes: [JSONNode] { self.storage.nodes }
 
     /// Parses a whole text strictly by RFC 8259, in time linear in its length and without recursion.
     ///
@@ -24,8 +37,7 @@ public struct JSONDocument: Sendable {
         let slice = text.slice()
         var parser = JSONParser(depthMax: limits.depthMax, sizeBytes: slice.readableBytes)
         try parser.parse(slice.readableBytesUInt8Span)
-        self.text = slice
-        self.nodes = parser.nodes
+        self.storage = Storage(text: slice, nodes: parser.nodes)
     }
 
     /// Parses a text given as a string.
