@@ -125,7 +125,8 @@ let package = Package(
         .executableTarget(
             name: "roost",
             dependencies: [
-                "JSON", "MQTT", "AMQP", "EventLog", "HubModel", "Hub", "HubTransport", "MQTTFront", "AMQPFront", "HTTPFront",
+                "JSON", "MQTT", "AMQP", "EventLog", "HubModel", "Hub", "HubTransport", "MQTTFront", "AMQPFront",
+                "HTTPFront",
                 "HubClient",
                 "EmbeddedStore", nioCore, nioPosix, nioHTTP1, nioSSL, crypto, x509, asn1, argumentParser, logging,
                 serviceLifecycle, unixSignals, yams,
@@ -152,7 +153,7 @@ let package = Package(
         tests("StoreConformanceTests", ["EmbeddedStore", "HubModel", "HubTesting", nioCore, nioPosix]),
         tests(
             "MQTTFrontTests",
-            ["MQTTFront", "MQTT", "Hub", "HubModel", "EmbeddedStore", nioCore, nioEmbedded, crypto, logging]
+            ["MQTTFront", "MQTT", "JSON", "Hub", "HubModel", "EmbeddedStore", nioCore, nioEmbedded, crypto, logging]
         ),
         tests("AMQPFrontTests", ["AMQPFront", "AMQP", "Hub", "HubModel", nioCore, nioEmbedded, crypto, logging]),
         tests(
@@ -166,7 +167,8 @@ let package = Package(
         tests(
             "ServerTests",
             [
-                "roost", "EventLog", "MQTT", "AMQP", "JSON", "Hub", "HubModel", "HubClient", "HubTesting", "HubTransport", nioCore,
+                "roost", "EventLog", "MQTT", "AMQP", "JSON", "Hub", "HubModel", "HubClient", "HubTesting",
+                "HubTransport", nioCore,
                 nioPosix,
                 nioHTTP1, nioSSL, argumentParser, asyncHTTPClient, x509, asn1, logging, nioEmbedded,
             ]

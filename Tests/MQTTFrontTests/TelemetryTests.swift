@@ -204,7 +204,7 @@ import Testing
 
     @Test(arguments: [
         "devices/d2/messages/events/", "foo/bar", "foo/+", "devices/+/messages/events/",
-        "devices/d1/modules/m1/messages/events/", "$iothub/twin/GET/?$rid=1",
+        "devices/d1/modules/m1/messages/events/", "$iothub/methods/res/200/?$rid=1",
     ])
     func `mqtt 057 a topic that is not the client's closes the connection and stores nothing`(
         _ topic: String

@@ -24,6 +24,7 @@ final class TestHub: Sendable {
     let front: MQTTFront
     let events = ControlledEventStore()
     let identities: EmbeddedIdentityStore
+    let twins: EmbeddedTwinStore
     /// What the hub sees of `identities`.
     let subscriptions: BreakableIdentityStore
     private let registry: Registry
@@ -57,12 +58,14 @@ final class TestHub: Sendable {
                 rights: [.serviceConnect]
             ),
         ])
-        identities = EmbeddedIdentityStore(try .inMemory(), limits: hubLimits)
+        let database = try StateDatabase.inMemory()
+        identities = EmbeddedIdentityStore(database, limits: hubLimits)
+        twins = EmbeddedTwinStore(database, limits: hubLimits)
         subscriptions = BreakableIdentityStore(identities)
         hub = Hub(
             names: names,
             limits: hubLimits,
-            stores: Stores(identities: subscriptions, events: events, bus: bus),
+            stores: Stores(identities: subscriptions, events: events, twins: twins, bus: bus),
             devices: RegistryDeviceAuthenticator(
                 names: names,
                 identities: identities,
