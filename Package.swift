@@ -54,7 +54,6 @@ let package = Package(
         // The hub-free targets, for the fuzzers and benchmarks beside this package.
         .library(name: "AMQP", targets: ["AMQP"]),
         .library(name: "EventLog", targets: ["EventLog"]),
-        .library(name: "EventLog", targets: ["EventLog"]),
         .library(name: "JSON", targets: ["JSON"]),
         .library(name: "MQTT", targets: ["MQTT"]),
     ],
