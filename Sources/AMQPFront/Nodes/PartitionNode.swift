@@ -31,7 +31,6 @@ final class PartitionNode {
     private let engine: ConnectionEngine
     private let store: any EventStore
     private let place: ReaderRegistry.Place
-    private let writer = EventWriter()
     private var state = State.locating
     private var ticket: ReaderRegistry.Ticket?
     private var watch: (any EventWatch)?
@@ -40,11 +39,7 @@ final class PartitionNode {
     private var isTurnTaken = false
     private var wasWoken = false
 
-    private var cursor = EventCursor(offset: 0)
-    private var frames: [EventFrame] = []
-    private var frameIndex = 0
-    private var entries: EventFrame.Entries?
-    private var sliceEnd = EventCursor(offset: 0)
+    private var walk = EventWalk(at: EventCursor(offset: 0))
 
     init(link: Link, connection: AMQPConnection, place: ReaderRegistry.Place, path: [String]) {
         self.link = link
@@ -104,7 +99,7 @@ final class PartitionNode {
             connection.remove(link)
             connection.refuse(link, AMQPError(known))
         case .success(let cursor):
-            self.cursor = cursor
+            walk = EventWalk(at: cursor)
             state = .reading
             accept(request)
             startWatch()
@@ -147,7 +142,7 @@ final class PartitionNode {
         watch = nil
         if let ticket { connection.hub.readers.leave(ticket) }
         ticket = nil
-        dropSlice()
+        walk.finish()
     }
 
     // MARK: Sending
@@ -160,57 +155,89 @@ final class PartitionNode {
         connection.handler.flushUnlessReading()
     }
 
+    /// What one reader has done in its turn.
+    private struct Turn {
+        var left: Int
+        var bytes = 0
+        var lastSequenceNumber: Int64?
+        var metrics: ByteBuffer?
+    }
+
     /// Sends events until something runs out: credit, window, socket, events, or this reader's turn.
     func pump() {
-        guard !isTurnTaken else { return }
-        var left = connection.limits.eventsPerTurnMax
-        var bytes = 0
-        var metrics: ByteBuffer?
-        var lastSequenceNumber: Int64?
+        guard !isTurnTaken, state != .closed else { return }
+        let limits = connection.limits
+        var turn = Turn(left: limits.eventsPerTurnMax)
         while state == .reading, engine.canSend(on: link), connection.handler.isWritable {
-            guard let (entry, frame) = nextEntry() else {
-                fetch()
-                continue
-            }
-            guard left > 0 else {
-                putBack(entry)
+            guard turn.left > 0 else {
                 takeNextTurn()
                 break
             }
-            left -= 1
-            if wantsMetrics, metrics == nil {
+            if wantsMetrics, turn.metrics == nil {
                 let info = store.info(partition: place.partition)
-                metrics = EventWriter.metrics(info, nowMilliseconds: connection.hub.clock.milliseconds)
+                turn.metrics = EventMessage.metrics(info, nowMilliseconds: connection.hub.clock.milliseconds)
             }
-            bytes += send(entry, of: frame, metrics: metrics)
-            lastSequenceNumber = entry.sequenceNumber
-            if engine.output.readableBytes >= connection.limits.flushBytes { connection.handler.flush() }
+            let isWalkedThrough = sendRun(&turn, flushBytes: limits.flushBytes)
+            if engine.output.readableBytes >= limits.flushBytes { connection.handler.flush() }
+            if isWalkedThrough { fetch() }
         }
         if state == .atEnd {
             // Also for a reader that began at the end and was sent nothing.
             progress.reached(store.info(partition: place.partition).lastSequenceNumber)
-        } else if let lastSequenceNumber {
+        } else if let lastSequenceNumber = turn.lastSequenceNumber {
             progress.reached(lastSequenceNumber)
         }
-        if bytes > 0 {
-            connection.hub.metrics.eventsOut.add(connection.limits.eventsPerTurnMax - left)
-            connection.hub.metrics.eventBytesOut.add(bytes)
+        if turn.left < limits.eventsPerTurnMax {
+            connection.hub.metrics.eventsOut.add(limits.eventsPerTurnMax - turn.left)
+            connection.hub.metrics.eventBytesOut.add(turn.bytes)
         }
         if link.isDraining, state == .atEnd || link.credit == 0 { engine.drained(link) }
     }
 
-    private func send(_ entry: EventFrame.Entry, of frame: EventFrame, metrics: ByteBuffer?) -> Int {
-        cursor = EventCursor(offset: entry.offset + 1)
-        guard let record = EventRecord(in: frame.records, payloadAt: entry.payloadStart, count: entry.payloadCount)
-        else {
-            // A record of another format cannot be shown; the log has checked that it is what was written.
-            connection.hub.metrics.refused("amqp record format")
-            return 0
+    /// Sends events of the slice at hand, on copies of what changes with each of them.
+    ///
+    /// - Returns: Whether the slice is used up.
+    private func sendRun(_ turn: inout Turn, flushBytes: Int) -> Bool {
+        var walk = self.walk
+        var run = engine.beginRun(on: link)
+        var large: EventMessage?
+        var isWalkedThrough = false
+        while turn.left > 0, large == nil, run.canSend, run.byteCount < flushBytes {
+            guard let entry = walk.next(), let frame = walk.frame else {
+                isWalkedThrough = true
+                break
+            }
+            guard
+                let record = EventRecord(in: frame.records, payloadAt: entry.payloadStart, count: entry.payloadCount)
+            else {
+                // A record of another format cannot be shown; the log has checked that it is what was written.
+                connection.hub.metrics.refused("amqp record format")
+                continue
+            }
+            turn.left -= 1
+            turn.lastSequenceNumber = entry.sequenceNumber
+            let message = EventMessage(record, entry, of: frame, metrics: turn.metrics)
+            turn.bytes += message.byteCount
+            if run.fits(payloadBytes: message.byteCount) {
+                run.send(payloadBytes: message.byteCount) { message.write(to: $0) }
+            } else {
+                large = message
+            }
         }
+        engine.endRun(run, on: link)
+        self.walk = walk
+        if let large { send(large) }
+        return isWalkedThrough
+    }
+
+    /// Sends a message that needs more frames than one.
+    private func send(_ message: EventMessage) {
         engine.send(on: link, settled: true) { buffer in
-            writer.write(record, entry, of: frame, metrics: metrics, into: &buffer)
+            buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: message.byteCount) { room in
+                guard let start = room.baseAddress else { return 0 }
+                return message.write(to: start) - start
+            }
         }
-        return entry.payloadCount
     }
 
     private func takeNextTurn() {
@@ -226,60 +253,30 @@ final class PartitionNode {
 
     // MARK: Reading
 
-    /// The next event for the built-in endpoint in the slice at hand.
-    private func nextEntry() -> (EventFrame.Entry, EventFrame)? {
-        while frameIndex < frames.count {
-            let frame = frames[frameIndex]
-            if entries == nil { entries = frame.entries }
-            while let entry = entries?.next() {
-                guard entry.offset >= cursor.offset, entry.destinations.contains(.events) else { continue }
-                return (entry, frame)
-            }
-            entries = nil
-            frameIndex += 1
-        }
-        return nil
-    }
-
-    /// Begins the frame of an entry anew next time; the cursor passes over what was sent of it.
-    private func putBack(_ entry: EventFrame.Entry) {
-        cursor = EventCursor(offset: entry.offset)
-        entries = nil
-    }
-
-    private func dropSlice() {
-        frames = []
-        frameIndex = 0
-        entries = nil
-    }
-
     /// Takes the next slice from memory, or begins to load it.
     private func fetch() {
-        if !frames.isEmpty { cursor = max(cursor, sliceEnd) }
-        dropSlice()
+        walk.finish()
         let bytesMax = connection.limits.readBytesMax
-        if let slice = store.readResident(partition: place.partition, from: cursor, bytesMax: bytesMax) {
+        if let slice = store.readResident(partition: place.partition, from: walk.cursor, bytesMax: bytesMax) {
             take(slice)
             return
         }
         state = .loading
         wasWoken = false
-        store.read(partition: place.partition, from: cursor, bytesMax: bytesMax, on: connection.eventLoop)
+        store.read(partition: place.partition, from: walk.cursor, bytesMax: bytesMax, on: connection.eventLoop)
             .assumeIsolated().whenComplete { result in self.loaded(result) }
     }
 
     private func take(_ slice: EventSlice) {
-        frames = slice.frames
-        sliceEnd = slice.next
+        walk.begin(slice)
         state = slice.frames.isEmpty ? .atEnd : .reading
-        if slice.frames.isEmpty { cursor = max(cursor, slice.next) }
     }
 
     private func loaded(_ result: Result<EventSlice, any Error>) {
         guard state == .loading else { return }
         switch result {
         case .success(let slice):
-            let isProgress = slice.next > cursor
+            let isProgress = slice.next > walk.cursor
             take(slice)
             // The end may have moved while the read was under way, and its wake have found nobody at the end.
             if state == .atEnd, wasWoken || isProgress { state = .reading }

@@ -243,3 +243,79 @@ import Testing
         #expect(error?.condition == .invalidField)
     }
 }
+
+@Suite struct TransferRunTests {
+    @Test func `a run writes the same bytes as messages sent one by one`() throws {
+        var outputs: [String] = []
+        for usesRun in [true, false] {
+            let pair = EnginePair()
+            let session = try pair.session()
+            let (_, theirs) = try pair.link(.receiver, on: session, credit: 400)
+            for size in [1, 200, 300, 5_000] {
+                let text = ByteBuffer(repeating: 0x61, count: size)
+                var payload = ByteBuffer()
+                payload.writeAMQPDataSection(text)
+                if usesRun {
+                    var run = pair.server.beginRun(on: theirs)
+                    for _ in 0..<70 {
+                        run.send(payloadBytes: payload.readableBytes) { start in
+                            var writer = AMQPRawWriter(start)
+                            payload.withUnsafeReadableBytes { writer.copy($0) }
+                            return writer.next
+                        }
+                    }
+                    #expect(run.count == 70)
+                    pair.server.endRun(run, on: theirs)
+                } else {
+                    for _ in 0..<70 {
+                        pair.server.send(on: theirs, settled: true) { $0.writeImmutableBuffer(payload) }
+                    }
+                }
+            }
+            #expect(theirs.credit == 120 && theirs.deliveryCount == 280)
+            let bytes = pair.server.takeOutput(now: 0)
+            outputs.append(bytes.hex)
+            pair.client.receive(bytes, now: 0)
+            var ids: [UInt32] = []
+            while let event = pair.client.nextEvent() {
+                if case .delivery(_, let delivery) = event { ids.append(delivery.id) }
+            }
+            #expect(ids == (0..<280).map { UInt32($0) })
+        }
+        #expect(outputs[0] == outputs[1])
+    }
+
+    @Test func `a run ends with credit or window, whichever is less`() throws {
+        let pair = EnginePair()
+        let session = try pair.session()
+        let (_, theirs) = try pair.link(.receiver, on: session, credit: 3)
+        var run = pair.server.beginRun(on: theirs)
+        var sent = 0
+        while run.canSend {
+            run.send(payloadBytes: 4) { start in
+                var writer = AMQPRawWriter(start)
+                writer.descriptor(0x77)
+                writer.integer(UInt8(0x40))
+                return writer.next
+            }
+            sent += 1
+        }
+        pair.server.endRun(run, on: theirs)
+        #expect(sent == 3)
+        #expect(!pair.server.canSend(on: theirs))
+    }
+
+    @Test(arguments: [0, 9, 10, 37344, UInt64.max])
+    func `decimal digits are written as the string writer writes them`(_ value: UInt64) {
+        var expected = ByteBuffer()
+        expected.writeAMQPDecimalString(value)
+        var buffer = ByteBuffer()
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 32) { room in
+            guard let start = room.baseAddress else { return 0 }
+            var writer = AMQPRawWriter(start)
+            writer.decimalString(value, digits: AMQPRawWriter.digits(value))
+            return writer.next - start
+        }
+        #expect(buffer == expected)
+    }
+}
