@@ -190,6 +190,18 @@ def test_event_hubs_014_amqp_041_a_renewed_token_keeps_the_link(hub):
         drop(receiver, seconds=8)
 
 
+def test_security_009_the_end_of_one_token_leaves_the_links_of_another(hub):
+    place = f"sb://{hub.host}/{hub.event_hub}/ConsumerGroups/$Default/Partitions/"
+    with Session(hub) as session:
+        assert status(session.sign_in(place + "0", lifetime=-297)) == 200
+        assert status(session.sign_in(place + "1")) == 200
+        ending, staying = session.receiver("0"), session.receiver("1")
+        with pytest.raises(LinkDetached) as refusal:
+            drop(ending, seconds=60)
+        assert refusal.value.condition == "amqp:unauthorized-access"
+        drop(staying, seconds=2)
+
+
 def drop(receiver, seconds: float):
     """Receives for some seconds and forgets what came."""
     deadline = time.monotonic() + seconds

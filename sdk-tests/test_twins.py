@@ -11,6 +11,7 @@ import queue
 import pytest
 from azure.iot.device import IoTHubDeviceClient
 from azure.iot.device.aio import IoTHubDeviceClient as AsyncDeviceClient
+from azure.iot.device.exceptions import ClientError
 from azure.iot.hub.models import Twin, TwinProperties
 from msrest.exceptions import HttpOperationError
 
@@ -59,7 +60,7 @@ def test_messages_056_mqtt_080_reported_properties_reach_the_back_end(hub, devic
 
 
 def test_mqtt_082_a_refused_report_raises_in_the_device(device, client):
-    with pytest.raises(Exception):
+    with pytest.raises(ClientError):
         client.patch_twin_reported_properties({"bad name": 1})
     client.patch_twin_reported_properties({"good": 1})
     assert client.get_twin()["reported"] == {"good": 1, "$version": 2}

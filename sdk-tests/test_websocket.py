@@ -1,0 +1,91 @@
+# Roost, a self-hosted IoT hub.
+# Copyright the Roost authors.
+# SPDX-License-Identifier: Apache-2.0
+
+"""MQTT and AMQP through WebSockets on the HTTPS port."""
+
+import pytest
+import websocket
+from azure.eventhub import TransportType
+
+from support import mqtt
+from support.reading import client, read
+
+AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
+
+
+def tunnel(hub, path: str, protocol: str) -> websocket.WebSocket:
+    return websocket.create_connection(
+        f"wss://{hub.host}:{hub.port('https')}{path}",
+        subprotocols=[protocol], sslopt={"ca_certs": hub.ca_file}, timeout=20,
+    )  # fmt: skip
+
+
+def receive(connection: websocket.WebSocket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        data += connection.recv()
+    return data
+
+
+@pytest.mark.parametrize("protocol", ["mqtt", "MQTT"])
+@pytest.mark.parametrize("query", ["", "?iothub-no-client-cert=true"])
+def test_mqtt_034_mqtt_035_a_tunnel_speaks_mqtt_in_the_clients_spelling(device, protocol, query):
+    connection = tunnel(device.hub, "/$iothub/websocket" + query, protocol)
+    assert connection.getsubprotocol() == protocol.lower() or connection.headers["sec-websocket-protocol"] == protocol
+    connection.send_binary(device.connect_packet(clean=True))
+    assert receive(connection, 4) == b"\x20\x02\x00\x00"
+    connection.close()
+
+
+def test_mqtt_036_packets_and_frames_need_not_coincide(device):
+    connection = tunnel(device.hub, "/$iothub/websocket", "mqtt")
+    packet = device.connect_packet(clean=True)
+    for piece in (packet[:1], packet[1:40], packet[40:]):
+        connection.send_binary(piece)
+    assert receive(connection, 4) == b"\x20\x02\x00\x00"
+    connection.send_binary(b"".join(mqtt.publish(device.topic, b"%d" % n, packet_id=n) for n in (1, 2, 3)))
+    assert receive(connection, 12) == b"\x40\x02\x00\x01\x40\x02\x00\x02\x40\x02\x00\x03"
+    connection.close()
+    events = read(device.hub, 3, device=device.id, partition_id=device.partition)
+    assert [event.body for event in events] == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/$iothub/websocket", "/$iothub/websocket/", "/$iothub/websocket?iothub-no-client-cert=true",
+        "/$servicebus/websocket", "/$servicebus/websocket/", "/%24iothub/websocket",
+    ],
+)  # fmt: skip
+def test_amqp_009_amqp_010_event_hubs_015_each_path_tunnels_amqp_cut_anywhere(hub, path):
+    connection = tunnel(hub, path, "AMQPWSB10")
+    assert connection.headers["sec-websocket-protocol"] == "AMQPWSB10"
+    for piece in (AMQP_HEADER[:3], AMQP_HEADER[3:]):
+        connection.send_binary(piece)
+    assert receive(connection, 8) == AMQP_HEADER
+    connection.close()
+
+
+@pytest.mark.parametrize(("path", "protocol"), [("/$iothub/websocket", "nonsense"), ("/elsewhere", "mqtt")])
+def test_an_unknown_path_or_protocol_gets_no_tunnel(hub, path, protocol):
+    with pytest.raises(websocket.WebSocketBadStatusException) as refusal:
+        tunnel(hub, path, protocol)
+    assert refusal.value.status_code in (400, 404)
+
+
+def test_event_hubs_015_the_event_hubs_sdk_reads_over_a_websocket(device):
+    with device.sign_in() as peer:
+        peer.send(mqtt.publish(device.topic, b"tunnelled"))
+        peer.receive()
+    found = []
+    consumer = client(device.hub, transport_type=TransportType.AmqpOverWebsocket)
+    assert consumer.get_partition_ids() == ["0", "1", "2", "3"]
+
+    def take(context, event):
+        if event.body_as_str() == "tunnelled":
+            found.append(event)
+            consumer.close()
+
+    consumer.receive(on_event=take, partition_id=device.partition, starting_position="-1")
+    assert len(found) == 1
