@@ -99,6 +99,16 @@ struct DirectoryTests {
         #expect(module.connection.deliveries.isEmpty)
     }
 
+    @Test func `security 040 a change of a device's key keeps a connection that rests on a policy's key`() throws {
+        let (peer, _) = try connect(identity("a", proof: .policyKey(policy: "device", .primary)))
+        directory.revoke(IdentityID(device: "a"), keeping: [.secondary])
+        loop.run()
+        #expect(peer.connection.deliveries.isEmpty)
+        directory.revoke(IdentityID(device: "a"), keeping: [])
+        loop.run()
+        #expect(peer.connection.deliveries == [.disconnect(.revoked)])
+    }
+
     @Test func `a sign-in that was authenticated before a revocation is not registered after it`() {
         let ticket = directory.beginSignIn(IdentityID(device: "a"))
         directory.revoke(IdentityID(device: "a"), keeping: [])
