@@ -75,6 +75,8 @@ import Testing
     @Test func `mqtt 052 properties without a value are empty and a plus is a plus`() async throws {
         let event = try await event("flag&empty=&x=1+2")
         #expect(event.applicationProperties == ["flag": "", "empty": "", "x": "1+2"])
+        // Nor does it change its meaning beside what is encoded.
+        #expect(try await self.event("x=1+2&y=%2B%20").applicationProperties == ["x": "1+2", "y": "+ "])
     }
 
     @Test(arguments: [
