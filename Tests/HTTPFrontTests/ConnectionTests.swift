@@ -48,7 +48,8 @@ struct ConnectionTests {
                 }
             }
             .connect(host: "127.0.0.1", port: test.port).get()
-        for part in parts { try await channel.writeAndFlush(ByteBuffer(bytes: part)) }
+        // A server that has closed by now ends the exchange all the same: what counts is what it said.
+        for part in parts { channel.writeAndFlush(ByteBuffer(bytes: part), promise: nil) }
         let text = try await promise.futureResult.get()
         timeout.cancel()
         channel.close(promise: nil)
