@@ -107,6 +107,8 @@ struct BenchCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        // A connection is a descriptor, and the usual limit is 1,024.
+        _ = ProcessLimits.raiseDescriptors()
         try await reportingErrors {
             let report = try await self.measured(self.hub.resolve())
             if self.output.json {

@@ -74,21 +74,22 @@ struct SendTelemetryCommand: AsyncParsableCommand {
     private func send(with client: DeviceClient) async throws -> LatencyHistogram {
         let delivery: DeviceClient.Delivery = self.qos == 1 ? .acknowledged : .unacknowledged
         var latency = LatencyHistogram()
-        var waiting = CircularBuffer<(since: ContinuousClock.Instant, result: EventLoopFuture<Void>)>()
+        var waiting = CircularBuffer<EventLoopFuture<Duration>>()
         for number in 1...self.count {
-            // The connection has a window of its own; this bound is for the memory of what waits for it.
-            if waiting.count >= 256 || self.interval > 0, let first = waiting.popFirst() {
-                try await first.result.get()
-                latency.add(nanoseconds: first.since.duration(to: .now).nanoseconds)
+            // With a pause each message is waited for, so that a lost connection is noticed. Without one the connection's
+            // window bounds what is under way, and this the memory of what waits for it.
+            if waiting.count >= (self.interval > 0 ? 1 : 256), let first = waiting.popFirst() {
+                latency.add(nanoseconds: try await first.get().nanoseconds)
             }
-            waiting.append((.now, client.enqueue(self.message(number: number), delivery: delivery)))
+            let since = ContinuousClock.now
+            let sent = client.enqueue(self.message(number: number), delivery: delivery)
+            waiting.append(sent.map { since.duration(to: .now) })
             if self.interval > 0, number < self.count {
                 try await Task.sleep(for: .seconds(self.interval))
             }
         }
         while let first = waiting.popFirst() {
-            try await first.result.get()
-            latency.add(nanoseconds: first.since.duration(to: .now).nanoseconds)
+            latency.add(nanoseconds: try await first.get().nanoseconds)
         }
         return latency
     }
