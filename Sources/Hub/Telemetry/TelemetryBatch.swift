@@ -21,6 +21,13 @@ public struct TelemetryBatch {
     /// How many bytes their bodies have.
     public private(set) var bodyBytes = 0
 
+    private static let headersSize = EventBatch.recordHeaderSize + EventRecord.headerSize
+
+    /// The fields of the properties section before `absolute-expiry-time`; nil for those that senders can't set here.
+    private static let propertiesFields: [SystemProperty?] = [
+        .messageID, .userID, .to, nil, nil, .correlationID, .contentType, .contentEncoding,
+    ]
+
     private let stamp: TelemetryStamp
     private let messageSizeMax: Int
     private let destinations: EventDestinations
@@ -32,6 +39,8 @@ public struct TelemetryBatch {
     private var pending: [Pending] = []
     private var values = ByteBuffer()
     private var expiryMilliseconds: Int64?
+    /// Whether the message that is being written needs more than its body and its application properties.
+    private var hasSystemProperties = false
 
     /// Begins an empty batch; `capacity` is a guess of the bytes to come.
     init(
@@ -53,9 +62,13 @@ public struct TelemetryBatch {
     /// Begins a message.
     public mutating func begin() {
         recordStart = records.writerIndex
-        records.writeRepeatingByte(0, count: EventBatch.recordHeaderSize + EventRecord.headerSize)
+        // Filled in by `finish(body:)`.
+        records.reserveCapacity(minimumWritableBytes: Self.headersSize)
+        records.moveWriterIndex(forwardBy: Self.headersSize)
         applicationPropertyCount = 0
         messageSize = 0
+        guard hasSystemProperties else { return }
+        hasSystemProperties = false
         pending.removeAll(keepingCapacity: true)
         values.clear()
         expiryMilliseconds = nil
@@ -83,6 +96,7 @@ public struct TelemetryBatch {
     /// Sets a system property; a later value replaces an earlier one.
     public mutating func systemProperty(_ property: SystemProperty, _ value: UnsafeRawBufferPointer) {
         messageSize += value.count
+        hasSystemProperties = true
         pending.removeAll { $0.property == property }
         pending.append(Pending(property: property, start: values.writerIndex, count: value.count))
         values.writeBytes(value)
@@ -90,6 +104,7 @@ public struct TelemetryBatch {
 
     /// Sets when the message is of no use any more, in milliseconds since 1970 UTC.
     public mutating func absoluteExpiryTime(_ milliseconds: Int64) {
+        hasSystemProperties = true
         expiryMilliseconds = milliseconds
     }
 
@@ -104,38 +119,49 @@ public struct TelemetryBatch {
         let applicationBytes = records.writerIndex - payloadStart - EventRecord.headerSize
         let stampBack = writeStamp(payloadStart: payloadStart)
         let annotationsStart = records.writerIndex
-        let annotationPairs = writeOwnAnnotations()
+        let annotationPairs = hasSystemProperties ? writeOwnAnnotations() : 0
         let propertiesStart = records.writerIndex
-        writePropertiesSection()
+        if hasSystemProperties { writePropertiesSection() }
         let bodyStart = records.writerIndex
         records.writeImmutableBuffer(body)
         let end = records.writerIndex
-
-        records.setMultipleIntegers(
-            UInt32(end - payloadStart),
-            destinations.rawValue,
-            at: recordStart
-        )
-        records.setMultipleIntegers(
-            EventRecord.formatVersion,
-            0 as UInt8,
-            UInt16(stamp.pairs),
-            UInt16(annotationPairs),
-            UInt16(applicationPropertyCount),
-            UInt32(stampBack),
-            UInt32(stamp.entries.readableBytes),
-            at: payloadStart
-        )
-        records.setMultipleIntegers(
-            UInt32(applicationBytes),
-            UInt32(propertiesStart - annotationsStart),
-            UInt32(bodyStart - propertiesStart),
-            UInt32(end - bodyStart),
-            at: payloadStart + 16
+        writeHeaders(
+            (UInt32(end - payloadStart), destinations.rawValue),
+            (UInt16(stamp.pairs), UInt16(annotationPairs), UInt16(applicationPropertyCount)),
+            (
+                UInt32(stampBack), UInt32(stamp.entries.readableBytes), UInt32(applicationBytes),
+                UInt32(propertiesStart - annotationsStart), UInt32(bodyStart - propertiesStart), UInt32(end - bodyStart)
+            )
         )
         count += 1
         bodyBytes += body.readableBytes
         return true
+    }
+
+    /// Fills in what stands before the pieces, through one access to the buffer: each costs, and every message has this.
+    private mutating func writeHeaders(
+        _ record: (length: UInt32, destinations: UInt32),
+        _ pairs: (stamp: UInt16, own: UInt16, application: UInt16),
+        _ sizes: (UInt32, UInt32, UInt32, UInt32, UInt32, UInt32)
+    ) {
+        let offset = recordStart - records.readerIndex
+        records.withUnsafeMutableReadableBytes { bytes in
+            func store(_ value: some FixedWidthInteger, _ index: Int) {
+                bytes.storeBytes(of: value.bigEndian, toByteOffset: offset + index, as: type(of: value))
+            }
+            store(record.length, 0)
+            store(record.destinations, 4)
+            store(UInt16(EventRecord.formatVersion) << 8, 8)
+            store(pairs.stamp, 10)
+            store(pairs.own, 12)
+            store(pairs.application, 14)
+            store(sizes.0, 16)
+            store(sizes.1, 20)
+            store(sizes.2, 24)
+            store(sizes.3, 28)
+            store(sizes.4, 32)
+            store(sizes.5, 36)
+        }
     }
 
     /// Takes back a message that was begun.
@@ -176,10 +202,8 @@ public struct TelemetryBatch {
 
     /// Writes the properties section, its list cut after the last field that is set (AMQP 3.2.4).
     private mutating func writePropertiesSection() {
-        let fields: [SystemProperty?] = [
-            .messageID, .userID, .to, nil, nil, .correlationID, .contentType, .contentEncoding,
-        ]
         guard expiryMilliseconds != nil || pending.contains(where: { $0.property.annotation == nil }) else { return }
+        let fields = Self.propertiesFields
         records.writeInteger(UInt16(0x0053))
         records.writeInteger(UInt16(0x73d0))
         let sizeIndex = records.writerIndex
