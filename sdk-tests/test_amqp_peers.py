@@ -284,3 +284,4 @@ def test_event_hubs_038_an_event_larger_than_a_frame_arrives_whole(device):
     reader = Small(device, count=1)
     Container(reader).run()
     assert bytes(reader.messages[0].body) == body
+    assert reader.settled == [True]
