@@ -1,4 +1,8 @@
 // swift-tools-version:6.2
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
 import PackageDescription
 
 // Apart from the main package, so that a plain `swift build` never needs libFuzzer. One executable for each decoder, built with
