@@ -124,6 +124,7 @@ public final class Hub: Sendable {
         stores.bus.listen { signal in
             switch signal {
             case .identityRevoked(let id, let keeping): directory.revoke(id, keeping: keeping)
+            case .identityDeleted(let id): directory.forget(id)
             case .policiesChanged: directory.recheckPolicies(isStillGood: services.isStillGood(policy:_:))
             }
         }

@@ -332,6 +332,20 @@ import Testing
         try await expect(.notAuthorized, TestClient.connect("d1"), hub)
     }
 
+    @Test func `a device that is made anew knows nothing of the connections of the deleted one`() async throws {
+        let hub = try await TestHub()
+        let d1 = IdentityID(device: "d1")
+        let client = try await TestClient.signedIn(hub)
+        try await hub.delete(d1)
+        try await client.expectClosed()
+        #expect(hub.hub.directory.connectedCount == 0)
+        #expect(hub.hub.directory.presence(of: d1) == nil)
+        try await hub.register(d1)
+        #expect(hub.hub.directory.presence(of: d1) == nil)
+        _ = try await TestClient.signedIn(hub)
+        #expect(hub.hub.directory.presence(of: d1)?.isConnected == true)
+    }
+
     // MARK: The end
 
     @Test func `the hub forgets a connection that ended`() async throws {

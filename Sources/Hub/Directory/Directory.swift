@@ -76,7 +76,8 @@ public final class Directory: Sendable {
                 Entry(link: link, identity: identity, number: number),
                 forKey: identity.id
             )
-            if older == nil {
+            // A deleted identity's last connection may still be there when the identity is made anew.
+            if older == nil || state.presence[identity.id] == nil {
                 state.presence[identity.id] = Presence(isConnected: true, changedMilliseconds: now)
             }
             return (.registered(connectionNumber: number), older?.link)
@@ -91,6 +92,8 @@ public final class Directory: Sendable {
         shard(id).state.withLock { state in
             guard state.entries[id]?.number == connectionNumber else { return }
             state.entries[id] = nil
+            // It has none where the identity was deleted meanwhile.
+            guard state.presence[id] != nil else { return }
             state.presence[id] = Presence(isConnected: false, changedMilliseconds: now)
         }
     }
@@ -143,6 +146,16 @@ public final class Directory: Sendable {
             case .policyKey, .certificateAuthority: return keeping.isEmpty
             }
         }
+    }
+
+    /// Ends the connections of a deleted identity, those of a device's modules too, and forgets that there were any.
+    public func forget(_ id: IdentityID) {
+        shard(id).state.withLock { state in
+            state.presence[id] = nil
+            guard id.module == nil else { return }
+            for other in state.presence.keys.filter({ $0.device == id.device }) { state.presence[other] = nil }
+        }
+        revoke(id, keeping: [])
     }
 
     /// Ends every connection that rests on a policy key which `isStillGood` does not vouch for.

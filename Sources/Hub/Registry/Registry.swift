@@ -215,7 +215,7 @@ public final class Registry: Sendable {
     /// Closes the connections that a change shuts out.
     func revoke(before: RegisteredIdentity?, after: RegisteredIdentity?) {
         guard let before else { return }
-        guard let after else { return self.bus.broadcast(.identityRevoked(before.id, keeping: [])) }
+        guard let after else { return self.bus.broadcast(.identityDeleted(before.id)) }
         let isShutOut = after.status == .disabled && before.status == .enabled
         guard !isShutOut, after.authentication == before.authentication else {
             return self.bus.broadcast(.identityRevoked(before.id, keeping: []))

@@ -4,11 +4,14 @@
 
 /// What one node of a hub tells all nodes, itself included.
 public enum HubSignal: Sendable, Hashable {
-    /// An identity was disabled or deleted, or its credentials changed: its connections must end.
+    /// An identity was disabled, or its credentials changed: its connections must end.
     ///
     /// With a device its modules are meant too. `keeping` names the proof whose connections may stay, as when only
     /// the other key was changed.
     case identityRevoked(IdentityID, keeping: [KeySlot])
+    /// An identity was deleted, and with a device its modules: their connections must end, and what is remembered of
+    /// them must not pass to a later identity of the same name.
+    case identityDeleted(IdentityID)
     /// The shared access policies changed: connections that rest on one must be checked again.
     case policiesChanged
 }

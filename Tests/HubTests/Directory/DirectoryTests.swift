@@ -137,4 +137,43 @@ struct DirectoryTests {
         directory.remove(id, connectionNumber: number)
         #expect(directory.presence(of: id) == Directory.Presence(isConnected: false, changedMilliseconds: 42))
     }
+
+    @Test func `of a deleted device and its modules nothing is remembered, of others all`() throws {
+        let ids = [IdentityID(device: "a"), IdentityID(device: "a", module: "m"), IdentityID(device: "b")]
+        let (device, number) = try connect(identity("a"))
+        let (module, moduleNumber) = try connect(identity("a", module: "m"))
+        let (other, _) = try connect(identity("b"))
+        directory.forget(ids[0])
+        loop.run()
+        #expect(device.connection.deliveries == [.disconnect(.revoked)])
+        #expect(module.connection.deliveries == [.disconnect(.revoked)])
+        #expect(other.connection.deliveries.isEmpty)
+        // The connections end after the deletion and must not bring anything back.
+        directory.remove(ids[0], connectionNumber: number)
+        directory.remove(ids[1], connectionNumber: moduleNumber)
+        #expect(ids.map { directory.presence(of: $0)?.isConnected } == [nil, nil, true])
+        #expect(directory.connectedCount == 1)
+    }
+
+    @Test func `deleting a module forgets the module and not its device`() throws {
+        let module = IdentityID(device: "a", module: "m")
+        let (device, _) = try connect(identity("a"))
+        _ = try connect(identity("a", module: "m"))
+        directory.forget(module)
+        loop.run()
+        #expect(device.connection.deliveries.isEmpty)
+        #expect(directory.presence(of: module) == nil)
+        #expect(directory.presence(of: IdentityID(device: "a"))?.isConnected == true)
+    }
+
+    @Test func `an identity made anew has a presence of its own while the old connection still ends`() throws {
+        let id = IdentityID(device: "a")
+        let (_, old) = try connect(identity("a"))
+        directory.forget(id)
+        let (_, new) = try connect(identity("a"))
+        directory.remove(id, connectionNumber: old)
+        #expect(directory.presence(of: id)?.isConnected == true)
+        directory.remove(id, connectionNumber: new)
+        #expect(directory.presence(of: id)?.isConnected == false)
+    }
 }
