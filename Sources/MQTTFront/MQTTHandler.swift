@@ -116,9 +116,11 @@ final class MQTTHandler: ChannelDuplexHandler {
         context.fireUserInboundEventTriggered(event)
     }
 
-    /// Closes once all that was taken is acknowledged, when the hub stops.
+    /// Closes once all that was taken is acknowledged or answered, when the hub stops.
     func closeIfQuiet() {
         guard isQuiescing, machine.acknowledgements.count == 0, batchesInFlight == 0 else { return }
+        // At QoS 0 nothing but the answer is owed for a request about the twin.
+        guard session?.hasOpenTwinRequests != true else { return }
         close(.hub(.shuttingDown))
     }
 

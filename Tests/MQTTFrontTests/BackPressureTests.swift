@@ -182,6 +182,31 @@ import Testing
         #expect(try hub.storedEvents().map(\.bodyText) == ["a"])
     }
 
+    @Test func `a hub that stops answers the requests about twins that it has taken, and closes`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        try await client.send(.subscribe(1, "$iothub/twin/res/#"))
+        _ = try await client.receive()
+        // All in one turn of the loop, so that no answer can come before the hub stops.
+        try await client.channel.testingEventLoop.executeInContext {
+            var bytes = ByteBuffer()
+            let report = "$iothub/twin/PATCH/properties/reported/?$rid=1"
+            try Packet.telemetry(#"{"a":1}"#, id: 0, topic: report).encode(into: &bytes)
+            try Packet.telemetry("", id: 0, topic: "$iothub/twin/GET/?$rid=2").encode(into: &bytes)
+            client.channel.pipeline.fireChannelRead(bytes)
+            client.channel.pipeline.fireChannelReadComplete()
+            client.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+        }
+        for topic in ["$iothub/twin/res/204/?$rid=1&$version=2", "$iothub/twin/res/200/?$rid=2"] {
+            guard case .publish(let answer) = try await client.receive() else {
+                Issue.record("The packet is no PUBLISH.")
+                return
+            }
+            #expect(String(buffer: answer.topic) == topic)
+        }
+        try await client.expectClosed()
+    }
+
     @Test func `a hub that stops closes idle connections at once`() async throws {
         let hub = try await TestHub()
         let idle = try await TestClient.signedIn(hub)

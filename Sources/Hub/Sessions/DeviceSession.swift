@@ -86,6 +86,9 @@ public final class DeviceSession {
         return endingTwinRequest(promise.futureResult)
     }
 
+    /// Whether requests about the twin are under way, whose answers the peer waits for.
+    public var hasOpenTwinRequests: Bool { twinRequestsOpen > 0 }
+
     private static let tooManyRequests = HubError(.throttled, "Too many requests of one connection wait for its twin.")
 
     private func beginTwinRequest() -> Bool {
