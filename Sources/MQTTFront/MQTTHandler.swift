@@ -312,7 +312,10 @@ extension MQTTHandler: Sendable {}
 extension MQTTHandler: DeviceConnection {
     func deliver(_ delivery: Delivery) {
         switch delivery {
-        case .disconnect(let reason): close(.hub(reason))
+        case .disconnect(let reason):
+            // Who may no longer speak leaves no last word either, even where the connection is closing already.
+            if reason == .revoked { will = nil }
+            close(.hub(reason))
         case .desiredPatch(let notice): desiredPatchDelivered(notice)
         }
     }

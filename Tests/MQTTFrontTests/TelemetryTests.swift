@@ -274,6 +274,13 @@ import Testing
         retain: true
     )
 
+    private static let willOfD2 = Connect.Will(
+        topic: ByteBuffer(string: "devices/d2/messages/events/"),
+        payload: ByteBuffer(string: "d2 gone"),
+        qos: .atLeastOnce,
+        retain: false
+    )
+
     @Test func `mqtt 031 a will is published when the connection is cut`() async throws {
         let hub = try await TestHub()
         let client = try await TestClient.signedIn(hub, will: Self.will)
@@ -298,6 +305,31 @@ import Testing
         let first = try await TestClient.signedIn(hub, will: Self.will)
         _ = try await TestClient.signedIn(hub)
         try await first.expectClosed()
+        #expect(try hub.storedEvents().map(\.bodyText) == ["gone"])
+    }
+
+    @Test(arguments: ["deleted", "disabled", "another key"])
+    func `a will is not published for an identity that may no longer sign in`(_ change: String) async throws {
+        let hub = try await TestHub()
+        let d1 = IdentityID(device: "d1")
+        let client = try await TestClient.signedIn(hub, will: Self.will)
+        let other = try await TestClient.signedIn(hub, as: "d2", will: Self.willOfD2)
+        switch change {
+        case "deleted": try await hub.delete(d1)
+        case "disabled": try await hub.setStatus(.disabled, of: d1)
+        default: try await hub.changeKeys(of: d1)
+        }
+        try await client.expectClosed()
+        try await other.cut()
+        #expect(try hub.storedEvents().map(\.bodyText) == ["d2 gone"])
+    }
+
+    @Test func `a will is published when the token's time is over`() async throws {
+        let hub = try await TestHub()
+        let token = TestHub.token("\(TestHub.host)%2Fdevices%2Fd1", expiresIn: 100)
+        let client = try await TestClient.signedIn(hub, will: Self.will, token: token)
+        await client.advance(seconds: 400)
+        try await client.expectClosed()
         #expect(try hub.storedEvents().map(\.bodyText) == ["gone"])
     }
 

@@ -107,6 +107,11 @@ final class TestHub: Sendable {
         _ = try await registry.put(draft, ifMatch: .any)
     }
 
+    /// Replaces the keys that `key` and `otherKey` are.
+    func changeKeys(of id: IdentityID) async throws {
+        _ = try await registry.put(IdentityDraft(id: id), ifMatch: .any)
+    }
+
     func delete(_ id: IdentityID) async throws {
         try await registry.delete(id, ifMatch: nil)
     }
