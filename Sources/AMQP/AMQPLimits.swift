@@ -24,11 +24,17 @@ public struct AMQPLimits: Sendable, Equatable {
     /// How many sessions may be begun at once on one connection.
     public var sessionsMax = 1_200
 
+    /// How many sessions beyond ``sessionsMax`` may be refused and not ended by the peer before the connection is closed.
+    public var sessionsRefusedMax = 8
+
     /// The highest link handle, announced as handle-max.
     public var handleMax: UInt32 = 262_143
 
     /// How many links may be attached at once on one connection.
     public var linksMax = 8_192
+
+    /// How many links beyond ``linksMax`` may be refused and not detached by the peer before the connection is closed.
+    public var linksRefusedMax = 64
 
     /// The longest link name in bytes.
     public var linkNameBytesMax = 1_024

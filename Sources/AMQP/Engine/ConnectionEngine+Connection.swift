@@ -114,6 +114,17 @@ extension ConnectionEngine {
         events.append(.failed(error))
     }
 
+    /// Says that nothing is read until the peer takes what it was sent: its silence counts for nothing, and it needs no
+    /// heartbeat behind all that waits for it.
+    public func readingPaused() { isReadingPaused = true }
+
+    /// Says that the peer is read again; its silence counts from now on.
+    public func readingResumed(now: Int64) {
+        guard isReadingPaused else { return }
+        isReadingPaused = false
+        lastReceived = now
+    }
+
     /// What passing time asks for.
     public enum TimePassed: Equatable, Sendable {
         /// Nothing, or a heartbeat that is in the output now.
@@ -124,7 +135,7 @@ extension ConnectionEngine {
 
     /// Looks at the time: writes a heartbeat when one is due, and closes when the peer is gone.
     public func timePassed(now: Int64) -> TimePassed {
-        guard !isClosed else { return .nothing }
+        guard !isClosed, !isReadingPaused else { return .nothing }
         let ours = Int64(limits.idleTimeoutMilliseconds)
         if ours > 0, now - lastReceived > ours * 2 {
             close(AMQPError(.connectionForced, "The connection was inactive for more than the allowed time."))

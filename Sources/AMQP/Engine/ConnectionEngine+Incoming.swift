@@ -135,26 +135,23 @@ extension ConnectionEngine {
 
     func dispositionReceived(_ disposition: Disposition, session: Session) {
         // What a sender says of its own settled deliveries changes nothing here.
-        guard disposition.role == .receiver, !session.unsettledOutgoing.isEmpty else { return }
+        guard disposition.role == .receiver, session.unsettledOutgoing.count > 0 else { return }
         let last = disposition.last ?? disposition.first
         let count = last &- disposition.first
         guard count < 1 << 31 else {
             fail(session, AMQPError(.invalidField, "The range of a disposition ends before it begins."))
             return
         }
-        let ids: [UInt32]
-        if count < session.unsettledOutgoing.count {
-            ids = (0...count).map { disposition.first &+ $0 }
-        } else {
-            // A range may name far more deliveries than there are.
-            ids = session.unsettledOutgoing.keys.filter { $0 &- disposition.first <= count }
-                .sorted { $0 &- disposition.first < $1 &- disposition.first }
-        }
-        for id in ids {
-            guard let unsettled = session.unsettledOutgoing[id] else { continue }
-            let settled = disposition.settled ?? false
-            if settled { session.unsettledOutgoing[id] = nil }
-            events.append(.disposition(unsettled.link, deliveryID: id, state: disposition.state, settled: settled))
+        let stage: UnsettledDeliveries.Stage =
+            switch disposition.state {
+            case _ where disposition.settled == true: .settled
+            case .accepted, .rejected, .released, .modified: .decided
+            default: .received
+            }
+        for (id, link) in session.unsettledOutgoing.advance(disposition.first, through: last, to: stage) {
+            events.append(
+                .disposition(link, deliveryID: id, state: disposition.state, settled: stage == .settled)
+            )
         }
     }
 }

@@ -34,6 +34,7 @@ extension ConnectionEngine {
         link.messageBytesMax = attach.maxMessageSize ?? limits.messageBytesMax
         link.deliveryCount = attach.initialDeliveryCount ?? 0
         session.linksByLocalHandle[handle] = link
+        session.unansweredLinks.append(link)
         linkCount += 1
         let channel = session.channel
         Frame.write(to: &output, channel: channel) { attach.encode(into: &$0) }
@@ -51,19 +52,19 @@ extension ConnectionEngine {
             return
         }
         let role = attach.role.opposite
-        if let ours = session.linksByLocalHandle.values.first(where: {
-            $0.state == .attachSent && $0.role == role && $0.name == attach.name
-        }) {
+        if let ours = session.unansweredLinks.first(where: { $0.role == role && $0.name == attach.name }) {
             attachAnswered(attach, link: ours)
+            return
+        }
+        guard linkCount < limits.linksMax + limits.linksRefusedMax else {
+            fail(AMQPError(.resourceLimitExceeded, "Too many links were attached after the limit was reached."))
             return
         }
         guard let handle = session.linksByLocalHandle[attach.handle] == nil ? attach.handle : freeHandle(session) else {
             fail(session, AMQPError(.resourceLimitExceeded, "There are too many links on this session."))
             return
         }
-        let isDuplicate = session.linksByLocalHandle.values.contains {
-            $0.role == role && $0.name == attach.name && $0.state == .attached
-        }
+        let isDuplicate = session.attachedLinks[Session.LinkIdentity(name: attach.name, role: role)] != nil
         let link = Link(
             session: session,
             name: attach.name,
@@ -93,6 +94,7 @@ extension ConnectionEngine {
 
     private func attachAnswered(_ attach: Attach, link: Link) {
         link.session.linksByRemoteHandle[attach.handle] = link
+        link.session.unansweredLinks.removeAll { $0 === link }
         link.remoteAttach = attach
         // A peer that refuses answers without the terminus on its side, and detaches (AMQP 2.6.3).
         if link.role == .receiver ? attach.source == nil : attach.target == nil {
@@ -100,6 +102,7 @@ extension ConnectionEngine {
             return
         }
         link.state = .attached
+        link.session.attachedLinks[Session.LinkIdentity(name: link.name, role: link.role)] = link
         if link.role == .receiver { link.deliveryCount = attach.initialDeliveryCount ?? 0 }
         if link.role == .receiver, link.creditTarget > 0 { grantCredit(link.creditTarget, to: link) }
         events.append(.attached(link))
@@ -130,6 +133,7 @@ extension ConnectionEngine {
         // The peer may have detached while the answer was looked for.
         guard link.state == .attachReceived, !isClosed else { return }
         link.state = .attached
+        link.session.attachedLinks[Session.LinkIdentity(name: link.name, role: link.role)] = link
         link.messageBytesMax = reply.maxMessageSize.flatMap { $0 == 0 ? nil : $0 } ?? limits.messageBytesMax
         let channel = link.session.channel
         Frame.write(to: &output, channel: channel) { reply.encode(into: &$0) }
@@ -151,6 +155,9 @@ extension ConnectionEngine {
         Frame.write(to: &output, channel: channel) { reply.encode(into: &$0) }
         link.state = .attached
         detach(link, error)
+        // It stays in the tables until the peer detaches, with as little as can be of what the peer has sent.
+        link.remoteAttach = Attach(name: "", handle: link.remoteAttach.handle, role: link.remoteAttach.role)
+        if link.name.utf8.count > limits.linkNameBytesMax { link.name = "" }
     }
 
     /// Detaches a link for good; what still comes on it is ignored.
@@ -164,6 +171,7 @@ extension ConnectionEngine {
         releaseBuffers(of: link)
         link.session.unfinished.removeAll { $0 === link }
         link.state = .detachSent
+        link.session.forgetName(of: link)
         let (channel, handle) = (link.session.channel, link.handle)
         Frame.write(to: &output, channel: channel) { buffer in
             Detach(handle: handle, closed: true, error: error).encode(into: &buffer)
@@ -189,7 +197,8 @@ extension ConnectionEngine {
         }
         releaseBuffers(of: link)
         session.unfinished.removeAll { $0 === link }
-        session.unsettledOutgoing = session.unsettledOutgoing.filter { $0.value.link !== link }
+        session.unsettledOutgoing.removeAll(of: link)
+        session.forgetName(of: link)
         link.state = .detached
         session.linksByRemoteHandle[detach.handle] = nil
         session.linksByLocalHandle[link.handle] = nil

@@ -54,7 +54,7 @@ extension ConnectionEngine {
         link.deliveryCount &+= 1
         link.credit -= 1
         link.nextTag &+= 1
-        if !settled { session.unsettledOutgoing[id] = Session.UnsettledDelivery(link: link) }
+        if !settled { session.unsettledOutgoing.append(id, link: link) }
         transferStart = Frame.begin(in: &output, kind: .amqp, channel: session.channel)
         output.writeMultipleIntegers(UInt8(0), TypeCode.ulongSmall, Descriptor.transfer)
         // The whole field count, as every performative of ours has it; the size is known at the end.
@@ -191,7 +191,7 @@ extension ConnectionEngine {
     /// Settles a delivery of ours after the receiver told its outcome without settling (AMQP 2.6.12).
     public func confirm(_ deliveryID: UInt32, on session: Session, _ state: DeliveryState) {
         guard session.state == .active, !isClosed else { return }
-        session.unsettledOutgoing[deliveryID] = nil
+        session.unsettledOutgoing.remove(deliveryID)
         let disposition = Disposition(
             role: .sender,
             first: deliveryID,

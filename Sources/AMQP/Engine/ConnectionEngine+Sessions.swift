@@ -48,6 +48,10 @@ extension ConnectionEngine {
             beginAnswered(begin, channel: channel, ours: ours)
             return
         }
+        guard sessionsByLocalChannel.count < limits.sessionsMax + limits.sessionsRefusedMax else {
+            fail(AMQPError(.resourceLimitExceeded, "Too many sessions were begun after the limit was reached."))
+            return
+        }
         endedChannels.remove(channel)
         // Our channel is the peer's number, unless we use it for a session of our own.
         guard let ours = sessionsByLocalChannel[channel] == nil ? channel : freeChannel else {
@@ -71,6 +75,8 @@ extension ConnectionEngine {
         )
         Frame.write(to: &output, channel: ours) { reply.encode(into: &$0) }
         guard sessionsByLocalChannel.count <= limits.sessionsMax else {
+            // It stays in the tables until the peer ends it, with nothing that the peer has sent.
+            session.remoteBegin = nil
             end(session, AMQPError(.resourceLimitExceeded, "There are too many sessions on this connection."))
             return
         }
@@ -145,6 +151,8 @@ extension ConnectionEngine {
         }
         session.linksByRemoteHandle.removeAll()
         session.linksByLocalHandle.removeAll()
+        session.attachedLinks.removeAll()
+        session.unansweredLinks.removeAll()
         session.unsettledOutgoing.removeAll()
         session.unfinished.removeAll()
         return links

@@ -53,6 +53,7 @@ public final class ConnectionEngine {
     var eventIndex = 0
     var lastReceived: Int64
     var lastSent: Int64
+    var isReadingPaused = false
     var peerFrameBytesMax: UInt32 = 512
     var sessionsByRemoteChannel: [UInt16: Session] = [:]
     var sessionsByLocalChannel: [UInt16: Session] = [:]
@@ -107,6 +108,8 @@ public final class ConnectionEngine {
         for session in sessionsByLocalChannel.values {
             session.linksByLocalHandle.removeAll()
             session.linksByRemoteHandle.removeAll()
+            session.attachedLinks.removeAll()
+            session.unansweredLinks.removeAll()
             session.unsettledOutgoing.removeAll()
             session.unfinished.removeAll()
         }

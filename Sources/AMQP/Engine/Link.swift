@@ -47,14 +47,14 @@ public final class Link {
     /// The session of the link.
     public let session: Session
     /// The name of the link.
-    public let name: String
+    public internal(set) var name: String
     /// Which end we are.
     public let role: LinkRole
     /// The number by which we name the link.
     public let handle: UInt32
     /// Where the link is in its life.
     public internal(set) var state: State
-    /// The peer's attach; for a link of ours our own until the peer answers.
+    /// The peer's attach; for a link of ours our own until the peer answers, and next to nothing once it is refused.
     public internal(set) var remoteAttach: Attach
     /// Free for the driver, for example an index into its table of nodes.
     public var tag = -1

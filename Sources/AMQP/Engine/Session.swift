@@ -30,9 +30,10 @@ public final class Session {
         var state: DeliveryState
     }
 
-    /// One delivery of ours that is not settled.
-    struct UnsettledDelivery {
-        let link: Link
+    /// What no two attached links of a session share (AMQP 2.6.1).
+    struct LinkIdentity: Hashable {
+        let name: String
+        let role: LinkRole
     }
 
     /// The channel on which we send.
@@ -56,14 +57,25 @@ public final class Session {
     var nextDeliveryID: UInt32 = 0
     var linksByRemoteHandle: [UInt32: Link] = [:]
     var linksByLocalHandle: [UInt32: Link] = [:]
+    /// The links that both sides have attached.
+    var attachedLinks: [LinkIdentity: Link] = [:]
+    /// The links of ours that the peer has not answered.
+    var unansweredLinks: [Link] = []
     var pendingSettlement: PendingSettlement?
     var unsettledIncoming = 0
-    var unsettledOutgoing: [UInt32: UnsettledDelivery] = [:]
+    var unsettledOutgoing = UnsettledDeliveries()
     /// Links with a delivery of which frames are left to send, in the order in which they began.
     var unfinished: [Link] = []
 
     /// All links of the session that are not gone.
     public var links: [Link] { Array(linksByLocalHandle.values) }
+
+    /// Takes a link out of the tables that find it by its name.
+    func forgetName(of link: Link) {
+        let identity = LinkIdentity(name: link.name, role: link.role)
+        if attachedLinks[identity] === link { attachedLinks[identity] = nil }
+        unansweredLinks.removeAll { $0 === link }
+    }
 
     init(channel: UInt16, state: State, nextOutgoingID: UInt32, incomingWindow: UInt32) {
         self.channel = channel

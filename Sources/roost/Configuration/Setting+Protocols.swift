@@ -169,8 +169,20 @@ extension Setting {
         ),
         .number("amqp.channelMax", \.amqp.engine.channelMax, 0...65_535, "The highest channel of a connection."),
         .number("amqp.sessions", \.amqp.engine.sessionsMax, 1...65_536, "Sessions of one connection."),
+        .number(
+            "amqp.sessionsRefused",
+            \.amqp.engine.sessionsRefusedMax,
+            0...65_536,
+            "Sessions beyond the limit that a connection may leave open before it is closed."
+        ),
         .number("amqp.handleMax", \.amqp.engine.handleMax, 0...4_294_967_295, "The highest link handle."),
         .number("amqp.links", \.amqp.engine.linksMax, 1...1_000_000, "Links of one connection."),
+        .number(
+            "amqp.linksRefused",
+            \.amqp.engine.linksRefusedMax,
+            0...1_000_000,
+            "Links beyond the limit that a connection may leave attached before it is closed."
+        ),
         .number("amqp.linkNameBytes", \.amqp.engine.linkNameBytesMax, 16...65_536, "The longest name of a link."),
         .number(
             "amqp.incomingWindow",
