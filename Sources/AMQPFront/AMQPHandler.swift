@@ -13,9 +13,11 @@ public import NIOCore
 ///
 /// What the events mean is the business of ``AMQPConnection``; this keeps the channel's side: time, write marks, the
 /// bounds before sign-in, and every way in which a connection ends.
-public final class AMQPHandler: ChannelInboundHandler {
+public final class AMQPHandler: ChannelDuplexHandler {
     /// Bytes of the peer.
     public typealias InboundIn = ByteBuffer
+    /// Nothing is written through this handler.
+    public typealias OutboundIn = ByteBuffer
     /// Bytes for the peer.
     public typealias OutboundOut = ByteBuffer
 
@@ -24,6 +26,8 @@ public final class AMQPHandler: ChannelInboundHandler {
     private var connection: AMQPConnection?
     private var check: Scheduled<Void>?
     private var isReading = false
+    /// True since a `read()` was held back.
+    private var readIsHeld = false
     private var hasAnnounced = false
     private var startMilliseconds: Int64 = 0
 
@@ -93,9 +97,25 @@ public final class AMQPHandler: ChannelInboundHandler {
         context.fireChannelReadComplete()
     }
 
-    /// Sends on when the socket has taken what it was given.
+    /// Reads no more from a peer that does not take what it is sent: nearly all that it says has an answer.
+    public func read(context: ChannelHandlerContext) {
+        guard !context.channel.isWritable, let connection else {
+            context.read()
+            return
+        }
+        readIsHeld = true
+        connection.engine.readingPaused()
+    }
+
+    /// Reads and sends on when the socket has taken what it was given.
     public func channelWritabilityChanged(context: ChannelHandlerContext) {
         if context.channel.isWritable {
+            // First, so that a peer with a long way to go through its events is heard in between.
+            if readIsHeld {
+                readIsHeld = false
+                connection?.engine.readingResumed(now: now)
+                context.read()
+            }
             connection?.pumpAll()
             flush()
         }

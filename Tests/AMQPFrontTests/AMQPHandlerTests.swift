@@ -114,4 +114,40 @@ import Testing
         other.run()
         #expect(try other.bodies(link) == ["x"])
     }
+
+    /// Counts the reads that reach the socket.
+    final class ReadCounter: ChannelOutboundHandler {
+        typealias OutboundIn = ByteBuffer
+        var count = 0
+        func read(context: ChannelHandlerContext) {
+            count += 1
+            context.read()
+        }
+    }
+
+    @Test func `a peer that does not take its answers is not read until it does, and its silence does not count`()
+        throws
+    {
+        let fixture = FrontFixture()
+        let client = try fixture.reader()
+        _ = try client.read()
+        let counter = ReadCounter()
+        try client.channel.pipeline.syncOperations.addHandler(counter, position: .first)
+        client.channel.read()
+        #expect(counter.count == 1)
+        client.channel.isWritable = false
+        client.channel.pipeline.fireChannelWritabilityChanged()
+        for _ in 0..<3 { client.channel.read() }
+        #expect(counter.count == 1)
+        for _ in 0..<60 { fixture.advance(seconds: 10) }
+        #expect(client.channel.isActive)
+        client.channel.isWritable = true
+        client.channel.pipeline.fireChannelWritabilityChanged()
+        #expect(counter.count == 2)
+        for _ in 0..<40 { fixture.advance(seconds: 10) }
+        #expect(client.channel.isActive)
+        for _ in 0..<12 { fixture.advance(seconds: 10) }
+        client.receive()
+        #expect(!client.channel.isActive)
+    }
 }
