@@ -17,6 +17,7 @@ import time
 import pytest
 
 from support.program import program
+from support.reading import eventually
 
 WITHOUT_PORT_443 = ("setpriv", "--bounding-set", "-net_bind_service", "--inh-caps", "-net_bind_service")
 
@@ -41,10 +42,9 @@ def test_a_second_signal_stops_at_once(own_hub):
     own_hub.start()
     with socket.create_connection((own_hub.host, own_hub.port("mqtts")), 10):
         # Half-open: the orderly stop waits for it until the drain time is over.
-        time.sleep(0.2)
+        eventually(lambda: "\nroost_connections_unauthenticated 1" in own_hub.get("/metrics")[1])
         own_hub.process.send_signal(signal.SIGTERM)
-        while "stopping" not in own_hub.said():
-            time.sleep(0.01)
+        eventually(lambda: "stopping" in own_hub.said(), every=0.01)
         assert own_hub.process.poll() is None
         begin = time.monotonic()
         own_hub.process.send_signal(signal.SIGTERM)

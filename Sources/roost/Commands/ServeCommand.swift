@@ -79,7 +79,8 @@ struct HubStart {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: loops)
         let server = try await HubServer.open(configuration, group: group, logger: logger)
         let services = server.makeGroup(logger: logger)
-        let signals = StopSignals(
+        // Before it says that it is ready: whoever waits for that may stop it at once.
+        let signals = await StopSignals(
             stop: {
                 logger.info(
                     "stopping: no new connections, what is in flight is finished; a second signal stops at once"
