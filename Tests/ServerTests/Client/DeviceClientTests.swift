@@ -91,7 +91,9 @@ import Testing
     }
 
     @Test func `nobody listening is told at once`() async throws {
-        let address = try await MQTTPeer().address
+        let peer = try await MQTTPeer()
+        let address = peer.address
+        try await peer.close()
         let error = await #expect(throws: HubClientError.self) {
             try await DeviceClient.connect(self.signIn(), to: address)
         }

@@ -52,6 +52,11 @@ final class MQTTPeer: Sendable {
         self.channel.close(promise: nil)
     }
 
+    /// Stops listening, and returns when the port is free.
+    func close() async throws {
+        try await self.channel.close()
+    }
+
     /// Where the peer is, under a name of its own.
     var address: HubAddress {
         var address = HubAddress(hostName: "hub.example.com")
