@@ -38,6 +38,7 @@ def leaf(hub) -> bytes:
         return connection.getpeercert(binary_form=True)
 
 
+@pytest.mark.serial
 def test_a_second_signal_stops_at_once(own_hub):
     own_hub.start()
     with socket.create_connection((own_hub.host, own_hub.port("mqtts")), 10):

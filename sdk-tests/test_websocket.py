@@ -74,6 +74,7 @@ def test_an_unknown_path_or_protocol_gets_no_tunnel(hub, path, protocol):
     assert refusal.value.status_code in (400, 404)
 
 
+@pytest.mark.serial
 def test_event_hubs_015_the_event_hubs_sdk_reads_over_a_websocket(device):
     with device.sign_in() as peer:
         peer.send(mqtt.publish(device.topic, b"tunnelled"))
