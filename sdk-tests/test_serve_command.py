@@ -17,7 +17,6 @@ import time
 import pytest
 
 from support.program import program
-from support.reading import eventually
 
 WITHOUT_PORT_443 = ("setpriv", "--bounding-set", "-net_bind_service", "--inh-caps", "-net_bind_service")
 
@@ -36,21 +35,6 @@ def leaf(hub) -> bytes:
     raw = socket.create_connection((hub.host, hub.port("mqtts")), 10)
     with context.wrap_socket(raw) as connection:
         return connection.getpeercert(binary_form=True)
-
-
-@pytest.mark.serial
-def test_a_second_signal_stops_at_once(own_hub):
-    own_hub.start()
-    with socket.create_connection((own_hub.host, own_hub.port("mqtts")), 10):
-        # Half-open: the orderly stop waits for it until the drain time is over.
-        eventually(lambda: "\nroost_connections_unauthenticated 1" in own_hub.get("/metrics")[1])
-        own_hub.process.send_signal(signal.SIGTERM)
-        eventually(lambda: "stopping" in own_hub.said(), every=0.01)
-        assert own_hub.process.poll() is None
-        begin = time.monotonic()
-        own_hub.process.send_signal(signal.SIGTERM)
-        assert own_hub.process.wait(10) == 130
-        assert time.monotonic() - begin < 3
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv to take a permission away")
