@@ -9,13 +9,6 @@ import NIOCore
 
 /// What the events of one connection mean to the hub: sign-in, and which node serves which link.
 final class AMQPConnection {
-    /// The node behind a link, by the link's tag.
-    enum Node {
-        case claims
-        case management(entity: String?)
-        case partition(PartitionNode)
-    }
-
     let engine: ConnectionEngine
     let hub: Hub
     let limits: AMQPFrontLimits
@@ -24,8 +17,9 @@ final class AMQPConnection {
     var access = ConnectionAccess()
     let responses: ResponseQueue
 
-    private var nodes: [Int: Node] = [:]
-    private var links: [Int: Link] = [:]
+    /// The nodes by the tags of their links, which count on.
+    private(set) var nodes: [Int: any LinkNode] = [:]
+    private var nodesRead: [any LinkNode] = []
     private var lastTag = 0
     private var isPlain = false
 
@@ -46,9 +40,8 @@ final class AMQPConnection {
 
     /// Frees everything that the hub keeps for this connection; may be called again.
     func close() {
-        for case .partition(let node) in nodes.values { node.close() }
+        for node in nodes.values { node.close() }
         nodes.removeAll()
-        links.removeAll()
         responses.removeAll()
     }
 
@@ -56,15 +49,24 @@ final class AMQPConnection {
 
     func handleEvents() {
         while let event = engine.nextEvent() { handle(event) }
+        guard !nodesRead.isEmpty else { return }
+        let nodes = nodesRead
+        nodesRead.removeAll(keepingCapacity: true)
+        for node in nodes { node.readEnded() }
     }
+
+    /// Lets a node know of the end of this read.
+    func wantsReadEnd(_ node: any LinkNode) { nodesRead.append(node) }
 
     private func handle(_ event: ConnectionEvent) {
         switch event {
         case .saslInit(let start): engine.finishSASL(authenticate(start))
         case .opened: handler.rescheduleCheck()
-        case .saslOutcome, .begun, .disposition: break
+        case .saslOutcome, .begun: break
         case .attached(let link): attach(link)
         case .delivery(let link, let delivery): received(delivery, on: link)
+        case .disposition(let link, let id, let state, let isSettled):
+            nodes[link.tag]?.disposition(of: id, state, isSettled: isSettled)
         case .flow(let session, let link, let windowOpened):
             flow(session, link, windowOpened: windowOpened)
         case .detached(let link, _): remove(link)
@@ -141,77 +143,27 @@ final class AMQPConnection {
             isStillGood: policiesChanged ? { services.isStillGood($0) } : nil
         )
         guard isChanged else { return }
-        for (tag, node) in nodes {
-            guard let link = links[tag], !isAllowed(node) else { continue }
-            engine.detach(link, .accessEnded)
-            remove(link)
-        }
+        for node in nodes.values where !node.isAllowed { detach(node, .accessEnded) }
         // PLAIN's one credential stands for the whole connection, which cannot be used for anything without it.
         if isPlain, access.count == 0 {
             engine.close(AMQPError(.connectionForced, "The credentials of this connection have ended."))
         }
     }
 
-    private func isAllowed(_ node: Node) -> Bool {
-        switch node {
-        case .claims: true
-        case .management(let entity): mayManage(entity)
-        case .partition(let node): access.mayRead(node.path)
-        }
-    }
-
-    private func mayManage(_ entity: String?) -> Bool {
-        access.mayRead([entity ?? hub.names.shortName, "$management"])
-    }
-
     // MARK: Links
 
     private func attach(_ link: Link) {
-        let isToUs = link.role == .receiver
-        let text = isToUs ? link.remoteAttach.target?.address : link.remoteAttach.source?.address
-        let address = NodeAddress(text ?? "")
-        switch address {
-        case .claims: accept(link, .claims)
-        case .management(let entity):
-            guard entity.map(hub.names.isEntity(_:)) ?? true else { return refuseUnknown(link, text) }
-            guard mayManage(entity) else { return refuse(link, .listenClaimMissing) }
-            accept(link, .management(entity: entity))
-        case .partition(let entity, let group, let partition) where !isToUs:
-            attachReader(link, entity: entity, group: group, partition: partition, address: text ?? "")
-        case .entity, .partition:
-            refuse(link, isToUs ? .sendClaimMissing : .entityNotFound(host: hub.names.hostName, path: path(text)))
-        case .hubEvents:
-            let hint = "Attach to \(hub.names.shortName)/ConsumerGroups/$Default/Partitions/0 and the like instead."
-            refuse(link, AMQPError(.notImplemented, "The address messages/events leads nowhere yet. \(hint)"))
-        case .hubNode:
-            refuse(link, AMQPError(.notImplemented, "Links of devices and services are not offered over AMQP yet."))
-        case .unknown: refuseUnknown(link, text)
-        }
-    }
-
-    private func attachReader(_ link: Link, entity: String, group: String, partition: String, address: String) {
-        let path = [entity, "ConsumerGroups", group, "Partitions", partition]
-        guard access.mayRead(path) else { return refuse(link, .listenClaimMissing) }
-        guard hub.names.isEntity(entity), let group = hub.consumerGroups.canonical(group),
-            let number = Int(partition), String(number) == partition,
-            (0..<hub.stores.events.partitionCount).contains(number)
-        else { return refuseUnknown(link, address) }
-        let node = PartitionNode(
-            link: link,
-            connection: self,
-            place: ReaderRegistry.Place(group: group, partition: number),
-            path: path
-        )
-        add(link, .partition(node))
-        if let error = node.open() {
+        do throws(LinkRefusal) {
+            let node = try makeNode(for: link)
+            lastTag += 1
+            link.tag = lastTag
+            nodes[lastTag] = node
+            guard let error = node.open() else { return }
             remove(link)
             refuse(link, error)
+        } catch {
+            refuse(link, error.error)
         }
-    }
-
-    private func accept(_ link: Link, _ node: Node) {
-        add(link, node)
-        engine.accept(link, with: engine.reply(to: link), credit: limits.requestCredit)
     }
 
     func refuse(_ link: Link, _ error: AMQPError) {
@@ -219,33 +171,20 @@ final class AMQPConnection {
         engine.refuse(link, error)
     }
 
-    private func refuseUnknown(_ link: Link, _ address: String?) {
-        refuse(link, .entityNotFound(host: hub.names.hostName, path: path(address)))
+    /// Ends a node and its link, which may not have been accepted yet.
+    func detach(_ node: any LinkNode, _ error: AMQPError) {
+        let link = node.link
+        remove(link)
+        if link.state == .attachReceived { refuse(link, error) } else { engine.detach(link, error) }
     }
 
-    private func path(_ address: String?) -> String { NodeAddress.path(of: address ?? "") }
-
-    private func add(_ link: Link, _ node: Node) {
-        lastTag += 1
-        link.tag = lastTag
-        nodes[lastTag] = node
-        links[lastTag] = link
-    }
-
-    func remove(_ link: Link) {
-        if case .partition(let node)? = nodes.removeValue(forKey: link.tag) { node.close() }
-        links[link.tag] = nil
-        responses.remove(link)
-    }
+    func remove(_ link: Link) { nodes.removeValue(forKey: link.tag)?.close() }
 
     // MARK: Traffic
 
     private func received(_ delivery: IncomingDelivery, on link: Link) {
-        switch nodes[link.tag] {
-        case .claims: putToken(delivery, on: link)
-        case .management(let entity): manage(delivery, on: link, entity: entity)
-        case .partition, nil: engine.settle(delivery.id, on: link.session, .released)
-        }
+        guard let node = nodes[link.tag] else { return engine.settle(delivery.id, on: link.session, .released) }
+        node.received(delivery)
     }
 
     private func flow(_ session: Session, _ link: Link?, windowOpened: Bool) {
@@ -258,40 +197,12 @@ final class AMQPConnection {
 
     private func pump(_ link: Link) {
         guard link.role == .sender else { return }
-        switch nodes[link.tag] {
-        case .claims, .management:
-            responses.send(on: link)
-            engine.drained(link)
-        case .partition(let node): node.pump()
-        case nil: break
-        }
+        nodes[link.tag]?.pump()
     }
 
-    /// Lets every reader send, as after the socket has taken what it was given.
+    /// Lets every node send, as after the socket has taken what it was given.
     func pumpAll() {
-        for case .partition(let node) in nodes.values { node.pump() }
-    }
-
-    /// The link on which the peer wants the answer to a request that came on `request`.
-    func responseLink(for request: Link, replyTo: String?) -> Link? {
-        let isClaims = if case .claims = nodes[request.tag] { true } else { false }
-        let candidates = links.filter { tag, link in
-            guard link.role == .sender, link.state == .attached else { return false }
-            switch nodes[tag] {
-            case .claims: return isClaims
-            case .management: return !isClaims
-            case .partition, nil: return false
-            }
-        }.sorted { $0.key > $1.key }.map(\.value)
-        let sameSession = candidates.filter { $0.session === request.session }
-        if let replyTo,
-            let named = (sameSession + candidates).first(where: {
-                $0.remoteAttach.target?.address == replyTo
-            })
-        {
-            return named
-        }
-        return sameSession.first ?? candidates.first
+        for node in Array(nodes.values) where node.link.role == .sender { node.pump() }
     }
 }
 

@@ -18,17 +18,16 @@ import NIOCore
 /// | closed | | |
 ///
 /// At most one slice of events is held. A reader without credit holds what it has and asks for nothing.
-final class PartitionNode {
+final class PartitionNode: LinkNode {
     private enum State {
         case locating, reading, loading, atEnd, closed
     }
 
+    let link: Link
+    unowned let connection: AMQPConnection
+    let engine: ConnectionEngine
     /// The path that access is asked for.
-    let path: [String]
-
-    private let link: Link
-    private unowned let connection: AMQPConnection
-    private let engine: ConnectionEngine
+    private let path: [String]
     private let store: any EventStore
     private let place: ReaderRegistry.Place
     private var state = State.locating
@@ -41,14 +40,28 @@ final class PartitionNode {
 
     private var walk = EventWalk(at: EventCursor(offset: 0))
 
-    init(link: Link, connection: AMQPConnection, place: ReaderRegistry.Place, path: [String]) {
+    init(
+        link: Link,
+        connection: AMQPConnection,
+        entity: String,
+        group: String,
+        partition: String
+    ) throws(LinkRefusal) {
         self.link = link
         self.connection = connection
-        self.place = place
-        self.path = path
         engine = connection.engine
-        store = connection.hub.stores.events
+        path = [entity, "ConsumerGroups", group, "Partitions", partition]
+        let hub = connection.hub
+        store = hub.stores.events
+        guard connection.access.mayRead(path) else { throw LinkRefusal(.listenClaimMissing) }
+        guard hub.names.isEntity(entity), let group = hub.consumerGroups.canonical(group),
+            let number = Int(partition), String(number) == partition,
+            (0..<hub.stores.events.partitionCount).contains(number)
+        else { throw LinkRefusal(connection.unknown(path.joined(separator: "/"))) }
+        place = ReaderRegistry.Place(group: group, partition: number)
     }
+
+    var isAllowed: Bool { connection.access.mayRead(path) }
 
     // MARK: Life
 
@@ -96,8 +109,7 @@ final class PartitionNode {
         switch result {
         case .failure(let error):
             let known = error as? HubError ?? HubError(.internalError, "The position could not be looked up.")
-            connection.remove(link)
-            connection.refuse(link, AMQPError(known))
+            connection.detach(self, AMQPError(known))
         case .success(let cursor):
             walk = EventWalk(at: cursor)
             state = .reading
@@ -123,14 +135,7 @@ final class PartitionNode {
 
     private func displaced(_ conflict: ReaderConflict) {
         guard state != .closed else { return }
-        let error = AMQPError(conflict)
-        let wasLocating = state == .locating
-        connection.remove(link)
-        if wasLocating {
-            connection.refuse(link, error)
-        } else {
-            engine.detach(link, error)
-        }
+        connection.detach(self, AMQPError(conflict))
         connection.handler.flushUnlessReading()
     }
 
@@ -283,8 +288,7 @@ final class PartitionNode {
             pump()
         case .failure(let error):
             let known = error as? HubError ?? HubError(.internalError, "The events could not be read.")
-            connection.remove(link)
-            engine.detach(link, AMQPError(known))
+            connection.detach(self, AMQPError(known))
         }
         connection.handler.flushUnlessReading()
     }

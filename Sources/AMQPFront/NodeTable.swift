@@ -1,0 +1,45 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+import AMQP
+import Hub
+import HubModel
+
+/// Why a link is refused.
+struct LinkRefusal: Error {
+    var error: AMQPError
+
+    init(_ error: AMQPError) { self.error = error }
+}
+
+// Which node serves which address (docs/wire/amqp.md#addresses): one line for each kind.
+extension AMQPConnection {
+    /// Makes the node for a link of the peer; it is not opened yet.
+    ///
+    /// The peer's source is the address where we send, its target where we receive; the other one is a free label.
+    func makeNode(for link: Link) throws(LinkRefusal) -> any LinkNode {
+        let isToUs = link.role == .receiver
+        let text = (isToUs ? link.remoteAttach.target?.address : link.remoteAttach.source?.address) ?? ""
+        switch NodeAddress(text) {
+        case .claims: return ClaimsNode(link: link, connection: self)
+        case .management(let entity): return try ManagementNode(link: link, connection: self, entity: entity)
+        case .partition(let entity, let group, let partition) where !isToUs:
+            return try PartitionNode(link: link, connection: self, entity: entity, group: group, partition: partition)
+        case .entity, .partition:
+            throw LinkRefusal(isToUs ? .sendClaimMissing : unknown(text))
+        case .hubEvents:
+            let hint = "Attach to \(hub.names.shortName)/ConsumerGroups/$Default/Partitions/0 and the like instead."
+            throw LinkRefusal(AMQPError(.notImplemented, "The address messages/events leads nowhere yet. \(hint)"))
+        case .commands, .feedback, .fileNotifications, .identity:
+            throw LinkRefusal(
+                AMQPError(.notImplemented, "Links of devices and services are not offered over AMQP yet.")
+            )
+        case .unknown: throw LinkRefusal(unknown(text))
+        }
+    }
+
+    func unknown(_ address: String) -> AMQPError {
+        .entityNotFound(host: hub.names.hostName, path: NodeAddress.path(of: address))
+    }
+}
