@@ -13,7 +13,13 @@ extension AMQPError {
             switch error.code {
             case .argumentInvalid, .formatError, .invalidDeviceScope, .deviceDefinedMultipleTimes: .argumentError
             case .unauthorized, .forbidden: .unauthorizedAccess
-            case .deviceNotFound, .moduleNotFound: .notFound
+            case .deviceNotFound, .moduleNotFound, .deviceNotOnline, .deviceConnectionClosedRemotely: .notFound
+            // The .NET SDK takes it for a lost lock (docs/wire/amqp.md#commands).
+            case .messageLockLost: .notFound
+            case .invalidMessageExpiryTime: .argumentError
+            case .deviceMaximumQueueDepthExceeded, .deviceMaximumInflightMethodExceeded: .resourceLimitExceeded
+            case .gatewayTimeout: .timeout
+            case .invalidResponseWhileProxying: .internalError
             case .deviceAlreadyExists, .moduleAlreadyExists: .notAllowed
             case .preconditionFailed: .preconditionFailed
             case .quotaExceeded: .resourceLimitExceeded

@@ -60,6 +60,8 @@ public final class Hub: Sendable {
     public let readers: ReaderRegistry
     /// Its twins.
     public let twins: Twins
+    /// Calls of its devices' methods.
+    public let methods: Methods
     /// What tells routes of changes of twins.
     public let twinEvents: TwinEvents
     /// What it counts about itself.
@@ -120,6 +122,11 @@ public final class Hub: Sendable {
             limits: limits.twins,
             clock: clock,
             events: twinEvents
+        )
+        methods = Methods(
+            directory: directory,
+            identities: stores.identities,
+            limits: limits.methods
         )
         stores.bus.listen { signal in
             switch signal {

@@ -39,6 +39,22 @@ public enum HubErrorCode: Sendable, Hashable, CaseIterable {
     case deviceNotFound
     /// The module does not exist.
     case moduleNotFound
+    /// The device is not connected, or does not take methods.
+    case deviceNotOnline
+    /// The device's connection ended before it answered.
+    case deviceConnectionClosedRemotely
+    /// The device did not answer in time.
+    case gatewayTimeout
+    /// The device answered with something that is no answer.
+    case invalidResponseWhileProxying
+    /// As many calls of methods wait for the device as may.
+    case deviceMaximumInflightMethodExceeded
+    /// The device's queue holds as many commands as it may.
+    case deviceMaximumQueueDepthExceeded
+    /// The expiry of a command is past, or too far ahead.
+    case invalidMessageExpiryTime
+    /// The lock of a message is over: another has it, or it is gone.
+    case messageLockLost
     /// A device of that id exists already.
     case deviceAlreadyExists
     /// A module of that id exists already.

@@ -33,6 +33,27 @@ public struct Limits: Sendable, Hashable {
     public var twinRequestsPerConnectionMax = 1_000
     /// What twins may hold.
     public var twins = TwinLimits()
+    /// What direct methods may take.
+    public var methods = MethodLimits()
+
+    /// Azure's limits.
+    public init() {}
+}
+
+/// What direct methods may take (docs/wire/http.md#methods).
+public struct MethodLimits: Sendable, Hashable {
+    /// The largest argument and the largest answer, in bytes of JSON text.
+    public var payloadBytesMax = 131_072
+    /// The longest name, in characters.
+    public var nameLengthMax = 100
+    /// The seconds that a device may be given to answer; what is asked beyond is clamped.
+    public var responseTimeoutSeconds = 5...300
+    /// The seconds that a device is given to answer where the caller does not say.
+    public var responseTimeoutSecondsDefault = 30
+    /// The longest time to wait for a device to connect, in seconds; what is asked beyond is clamped.
+    public var connectTimeoutSecondsMax = 300
+    /// How many calls may wait for the answers of one identity.
+    public var inFlightPerIdentityMax = 1_000
 
     /// Azure's limits.
     public init() {}

@@ -17,7 +17,10 @@ enum ErrorMapping {
             .invalidDeviceScope, .deviceDefinedMultipleTimes:
             return .notAuthorized
         case .deviceAlreadyExists, .moduleAlreadyExists, .preconditionFailed, .quotaExceeded, .messageTooLarge,
-            .throttled, .serviceUnavailable, .storageFull, .storageCorrupt, .internalError:
+            .throttled, .serviceUnavailable, .storageFull, .storageCorrupt, .internalError, .deviceNotOnline,
+            .deviceConnectionClosedRemotely, .gatewayTimeout, .invalidResponseWhileProxying,
+            .deviceMaximumInflightMethodExceeded, .deviceMaximumQueueDepthExceeded, .invalidMessageExpiryTime,
+            .messageLockLost:
             return .serverUnavailable
         }
     }
@@ -42,6 +45,14 @@ enum ErrorMapping {
             case .throttled: (429_001, "ThrottlingException")
             case .storageCorrupt, .internalError: (500_001, "ServerError")
             case .serviceUnavailable, .storageFull: (503_001, "ServiceUnavailable")
+            case .deviceMaximumQueueDepthExceeded: (403_004, "DeviceMaximumQueueDepthExceeded")
+            case .invalidMessageExpiryTime: (403_009, "InvalidMessageExpiryTime")
+            case .deviceMaximumInflightMethodExceeded: (403_800, "DeviceMaximumInflightMethodExceeded")
+            case .deviceNotOnline: (404_103, "DeviceNotOnline")
+            case .deviceConnectionClosedRemotely: (404_104, "DeviceConnectionClosedRemotely")
+            case .messageLockLost: (412_002, "DeviceMessageLockLost")
+            case .invalidResponseWhileProxying: (502_000, "InvalidResponseWhileProxying")
+            case .gatewayTimeout: (504_101, "GatewayTimeout")
             }
         return TwinRefusal(status: number / 1000, number: number, name: name, message: error.message)
     }

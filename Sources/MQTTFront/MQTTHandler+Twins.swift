@@ -77,7 +77,7 @@ extension MQTTHandler {
         let wants = machine.subscriptions.granted(for: topic.printed(in: scope)) != nil
         guard wants != wantsDesiredPatches else { return }
         wantsDesiredPatches = wants
-        session.wantsDesiredPatches(wants)
+        session.wants(.desired, wants)
     }
 
     // MARK: Parts

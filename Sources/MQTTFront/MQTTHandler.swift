@@ -317,6 +317,8 @@ extension MQTTHandler: DeviceConnection {
             if reason == .revoked { will = nil }
             close(.hub(reason))
         case .desiredPatch(let notice): desiredPatchDelivered(notice)
+        // Never wanted by this front yet (``DeviceSession/wants(_:_:)``).
+        case .methodCall, .commandsWaiting: break
         }
     }
 }

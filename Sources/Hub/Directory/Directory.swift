@@ -32,11 +32,29 @@ public final class Directory: Sendable {
         public var changedMilliseconds: Int64
     }
 
+    /// What a connection wants to be handed.
+    public struct Interests: OptionSet, Sendable, Hashable {
+        /// The bits.
+        public let rawValue: UInt8
+
+        /// Makes a set of bits.
+        public init(rawValue: UInt8) {
+            self.rawValue = rawValue
+        }
+
+        /// Changes of the identity's desired properties.
+        public static let desired = Interests(rawValue: 1)
+        /// Calls of its methods.
+        public static let methods = Interests(rawValue: 2)
+        /// Word of commands that wait for it.
+        public static let commands = Interests(rawValue: 4)
+    }
+
     private struct Entry {
         var link: DeviceLink
         var identity: AuthenticatedIdentity
         var number: UInt64
-        var wantsDesired = false
+        var interests: Interests = []
     }
 
     private struct State {
@@ -103,18 +121,22 @@ public final class Directory: Sendable {
         shard(id).state.withLock { $0.entries[id]?.link }
     }
 
-    /// The connection of an identity, if it wants to be told of its desired properties.
-    public func linkForDesired(of id: IdentityID) -> DeviceLink? {
+    /// The connection of an identity, if it wants to be handed such things, and its number.
+    public func link(of id: IdentityID, wanting interest: Interests) -> (link: DeviceLink, connectionNumber: UInt64)? {
         shard(id).state.withLock { state in
-            state.entries[id].flatMap { $0.wantsDesired ? $0.link : nil }
+            state.entries[id].flatMap { $0.interests.isSuperset(of: interest) ? ($0.link, $0.number) : nil }
         }
     }
 
-    /// Notes whether a connection wants to be told of the identity's desired properties.
-    public func setWantsDesired(_ wants: Bool, of id: IdentityID, connectionNumber: UInt64) {
+    /// Notes whether a connection wants to be handed such things; at first it wants nothing.
+    public func setInterest(_ interest: Interests, _ wants: Bool, of id: IdentityID, connectionNumber: UInt64) {
         shard(id).state.withLock { state in
             guard state.entries[id]?.number == connectionNumber else { return }
-            state.entries[id]?.wantsDesired = wants
+            if wants {
+                state.entries[id]?.interests.formUnion(interest)
+            } else {
+                state.entries[id]?.interests.subtract(interest)
+            }
         }
     }
 

@@ -10,6 +10,10 @@ public enum Delivery: Sendable, Hashable {
     case disconnect(DisconnectReason)
     /// Desired properties of the identity's twin were written; in the order of their versions.
     case desiredPatch(DesiredNotice)
+    /// A back end calls a method of the identity; the answer goes to ``DeviceSession/respond(to:_:)``.
+    case methodCall(MethodCall)
+    /// Commands may be waiting for the identity: a hint to ask for them.
+    case commandsWaiting
 }
 
 /// Why the hub ends a connection.

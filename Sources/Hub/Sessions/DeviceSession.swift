@@ -14,8 +14,8 @@ public final class DeviceSession {
     /// Tells this connection of the identity from later ones.
     public let connectionNumber: UInt64
 
-    private let hub: Hub
-    private let eventLoop: any EventLoop
+    let hub: Hub
+    let eventLoop: any EventLoop
     private let stamp: TelemetryStamp
     private var isClosed = false
     private var twinRequestsOpen = 0
@@ -49,9 +49,23 @@ public final class DeviceSession {
         return hub.stores.events.append(batch.eventBatch(), on: eventLoop)
     }
 
-    /// Notes whether the peer wants ``Delivery/desiredPatch(_:)``; at first it does not.
-    public func wantsDesiredPatches(_ wants: Bool) {
-        hub.directory.setWantsDesired(wants, of: identity.id, connectionNumber: connectionNumber)
+    /// Notes whether the peer wants such deliveries; at first it wants none.
+    public func wants(_ interest: Directory.Interests, _ wants: Bool) {
+        hub.directory.setInterest(interest, wants, of: identity.id, connectionNumber: connectionNumber)
+        if wants, interest.contains(.methods) { hub.methods.becameAvailable(identity.id) }
+    }
+
+    /// Answers a call of a method that was delivered; false where nobody waits for the answer (any more).
+    @discardableResult
+    public func respond(to number: UInt64, _ result: MethodResult) -> Bool {
+        hub.methods.answered(number, connectionNumber: connectionNumber, result)
+    }
+
+    /// Answers a call of a method by its UUID; false where nobody waits for the answer (any more).
+    @discardableResult
+    public func respond(toUUID uuid: some Sequence<UInt8>, _ result: MethodResult) -> Bool {
+        guard let id = hub.methods.callID(uuid: uuid) else { return false }
+        return respond(to: id.number, result)
     }
 
     /// Reads the identity's twin, as it is after the session's earlier reports; completes on the loop.
@@ -113,6 +127,7 @@ public final class DeviceSession {
         guard !isClosed else { return }
         isClosed = true
         hub.directory.remove(identity.id, connectionNumber: connectionNumber)
+        hub.methods.connectionEnded(connectionNumber)
     }
 }
 

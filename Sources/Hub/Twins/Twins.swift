@@ -105,7 +105,7 @@ public struct Twins: Sendable {
         self.store.submit(step) { outcome in
             if case .success(let commit) = outcome, !commit.update.written.isEmpty {
                 if let notice = commit.update.notice {
-                    directory.linkForDesired(of: step.id)?.deliver(.desiredPatch(notice))
+                    directory.link(of: step.id, wanting: .desired)?.link.deliver(.desiredPatch(notice))
                 }
                 if step.recordsEvent { events.ring() }
             }

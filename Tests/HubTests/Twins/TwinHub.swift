@@ -63,18 +63,27 @@ struct TwinPeer: Sendable {
         var deliveries: [Delivery] = []
         var session: DeviceSession?
 
+        let calls: AsyncStream<MethodCall>
+        private let newCalls: AsyncStream<MethodCall>.Continuation
+
+        init() {
+            (self.calls, self.newCalls) = AsyncStream.makeStream()
+        }
+
         func deliver(_ delivery: Delivery) {
             self.deliveries.append(delivery)
+            if case .methodCall(let call) = delivery { self.newCalls.yield(call) }
         }
     }
 
     let loop: any EventLoop
     private let connection: NIOLoopBound<Connection>
+    private let calls: AsyncStream<MethodCall>
 
     init(_ hub: Hub, _ id: IdentityID, generation: String) async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.any()
         self.loop = loop
-        self.connection = try await loop.submit {
+        (self.connection, self.calls) = try await loop.submit {
             let connection = Connection()
             let identity = AuthenticatedIdentity(
                 id: id,
@@ -88,7 +97,7 @@ struct TwinPeer: Sendable {
                 link: DeviceLink(connection, eventLoop: loop),
                 ticket: ticket
             )
-            return NIOLoopBound(connection, eventLoop: loop)
+            return (NIOLoopBound(connection, eventLoop: loop), connection.calls)
         }.get()
     }
 
@@ -113,8 +122,30 @@ struct TwinPeer: Sendable {
     func subscribe(_ wants: Bool = true) async throws {
         let loop = self.loop
         try await self.run { session in
-            session.wantsDesiredPatches(wants)
+            session.wants(.desired, wants)
             return loop.makeSucceededVoidFuture()
+        }
+    }
+
+    func takeMethods(_ wants: Bool = true) async throws {
+        let loop = self.loop
+        try await self.run { session in
+            session.wants(.methods, wants)
+            return loop.makeSucceededVoidFuture()
+        }
+    }
+
+    /// The next call of a method, as soon as there is one.
+    func nextCall() async throws -> MethodCall {
+        for await call in self.calls { return call }
+        throw CancellationError()
+    }
+
+    /// Answers a call, and says whether somebody waited for it.
+    func answer(_ call: MethodCall, _ result: MethodResult) async throws -> Bool {
+        let loop = self.loop
+        return try await self.run { session in
+            loop.makeSucceededFuture(session.respond(to: call.id.number, result))
         }
     }
 

@@ -1,0 +1,226 @@
+// Roost, a self-hosted IoT hub.
+// Copyright the Roost authors.
+// SPDX-License-Identifier: Apache-2.0
+
+public import HubModel
+import JSON
+import NIOCore
+import Synchronization
+
+/// Calls methods of devices and modules, and waits for their answers; nothing of it is stored.
+public final class Methods: Sendable {
+    private struct OpenCall {
+        let connectionNumber: UInt64
+        let continuation: CheckedContinuation<MethodResult, any Error>
+        let timer: Scheduled<Void>
+    }
+
+    private struct State {
+        var calls: [UInt64: OpenCall] = [:]
+        /// The calls that wait for the answers of a connection.
+        var callsOfConnection: [UInt64: Set<UInt64>] = [:]
+        var waitingForConnection: [IdentityID: [UInt64: CheckedContinuation<Void, Never>]] = [:]
+    }
+
+    /// The limits of a call.
+    public let limits: MethodLimits
+    private let directory: Directory
+    private let identities: any IdentityStore
+    private let salt = UInt64.random(in: .min ... .max)
+    private let lastNumber = Atomic<UInt64>(0)
+    private let state = Mutex(State())
+
+    init(directory: Directory, identities: any IdentityStore, limits: MethodLimits) {
+        self.directory = directory
+        self.identities = identities
+        self.limits = limits
+    }
+
+    // MARK: Back ends
+
+    /// Calls a method and returns the answer.
+    ///
+    /// Time-outs beyond the limits are clamped to them; a response time-out of 0 is the default.
+    ///
+    /// - Throws: `HubError`: `.argumentInvalid`, `.messageTooLarge`, `.deviceNotFound`, `.moduleNotFound`,
+    ///   `.deviceNotOnline`, `.deviceConnectionClosedRemotely`, `.gatewayTimeout`, `.invalidResponseWhileProxying`,
+    ///   `.deviceMaximumInflightMethodExceeded`; `CancellationError` where the caller no longer waits
+    public func invoke(_ id: IdentityID, _ request: MethodRequest) async throws -> MethodResult {
+        try self.check(request)
+        guard try await self.identities.identity(id) != nil else {
+            throw HubError(id.module == nil ? .deviceNotFound : .moduleNotFound, "'\(id)' was not found.")
+        }
+        let patience = min(max(0, request.connectTimeoutSeconds), self.limits.connectTimeoutSecondsMax)
+        let end = ContinuousClock.now + .seconds(patience)
+        var peer = self.directory.link(of: id, wanting: .methods)
+        while peer == nil, ContinuousClock.now < end {
+            await self.waitForConnection(of: id, until: end)
+            try Task.checkCancellation()
+            peer = self.directory.link(of: id, wanting: .methods)
+        }
+        guard let peer else { throw HubError(.deviceNotOnline, "Timed out waiting for device to connect.") }
+        return try await self.call(id, request, link: peer.link, connectionNumber: peer.connectionNumber)
+    }
+
+    private func check(_ request: MethodRequest) throws(HubError) {
+        guard !request.name.isEmpty, request.name.count <= self.limits.nameLengthMax else {
+            throw HubError(.argumentInvalid, "The name of a method has 1 to \(self.limits.nameLengthMax) characters.")
+        }
+        guard request.payload.readableBytes <= self.limits.payloadBytesMax else {
+            throw HubError(.messageTooLarge, "The payload is larger than \(self.limits.payloadBytesMax) bytes.")
+        }
+    }
+
+    private func responseSeconds(_ request: MethodRequest) -> Int {
+        guard request.responseTimeoutSeconds != 0 else { return self.limits.responseTimeoutSecondsDefault }
+        let allowed = self.limits.responseTimeoutSeconds
+        return min(max(request.responseTimeoutSeconds, allowed.lowerBound), allowed.upperBound)
+    }
+
+    private func call(
+        _ id: IdentityID,
+        _ request: MethodRequest,
+        link: DeviceLink,
+        connectionNumber: UInt64
+    ) async throws -> MethodResult {
+        let number = self.nextNumber()
+        let call = MethodCall(
+            id: MethodCallID(number: number, salt: self.salt),
+            name: request.name,
+            payload: request.payload
+        )
+        let seconds = self.responseSeconds(request)
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                let timer = link.eventLoop.scheduleTask(in: .seconds(Int64(seconds))) {
+                    _ = self.end(number, .failure(Self.timedOut))
+                }
+                let isOpen = self.open(
+                    number,
+                    OpenCall(connectionNumber: connectionNumber, continuation: continuation, timer: timer)
+                )
+                guard isOpen else {
+                    timer.cancel()
+                    return continuation.resume(throwing: Self.tooMany)
+                }
+                // Both may have happened before the call stood in the table.
+                if Task.isCancelled {
+                    self.end(number, .failure(CancellationError()))
+                    return
+                }
+                guard self.directory.link(of: id, wanting: .methods)?.connectionNumber == connectionNumber else {
+                    self.end(number, .failure(Self.connectionEnded))
+                    return
+                }
+                link.deliver(.methodCall(call))
+            }
+        } onCancel: {
+            self.end(number, .failure(CancellationError()))
+        }
+    }
+
+    // MARK: Devices
+
+    /// Takes an answer of a connection; false where nobody waits for it on that connection.
+    func answered(_ number: UInt64, connectionNumber: UInt64, _ result: MethodResult) -> Bool {
+        let isOwn = self.state.withLock { $0.calls[number]?.connectionNumber == connectionNumber }
+        guard isOwn else { return false }
+        return self.end(number, self.isAnswer(result) ? .success(result) : .failure(Self.noAnswer))
+    }
+
+    /// The call of a UUID, nil where it is none of this hub's.
+    func callID(uuid: some Sequence<UInt8>) -> MethodCallID? { MethodCallID(uuid: uuid, salt: self.salt) }
+
+    /// Wakes those who wait for an identity to connect.
+    func becameAvailable(_ id: IdentityID) {
+        let waiting = self.state.withLock { $0.waitingForConnection.removeValue(forKey: id) }
+        for continuation in (waiting ?? [:]).values { continuation.resume() }
+    }
+
+    /// Ends the calls that wait for the answers of a connection.
+    func connectionEnded(_ connectionNumber: UInt64) {
+        let numbers = self.state.withLock { $0.callsOfConnection[connectionNumber] }
+        for number in numbers ?? [] { self.end(number, .failure(Self.connectionEnded)) }
+    }
+
+    private func isAnswer(_ result: MethodResult) -> Bool {
+        guard result.payload.readableBytes > 0 else { return true }
+        guard result.payload.readableBytes <= self.limits.payloadBytesMax else { return false }
+        let limits = JSONLimits(bytesMax: self.limits.payloadBytesMax)
+        return (try? JSONDocument(parsing: result.payload, limits: limits)) != nil
+    }
+
+    // MARK: The table
+
+    private func open(_ number: UInt64, _ call: OpenCall) -> Bool {
+        self.state.withLock { state in
+            let others = state.callsOfConnection[call.connectionNumber]?.count ?? 0
+            guard others < self.limits.inFlightPerIdentityMax else { return false }
+            state.calls[number] = call
+            state.callsOfConnection[call.connectionNumber, default: []].insert(number)
+            return true
+        }
+    }
+
+    @discardableResult
+    private func end(_ number: UInt64, _ outcome: Result<MethodResult, any Error>) -> Bool {
+        let call = self.state.withLock { state -> OpenCall? in
+            guard let call = state.calls.removeValue(forKey: number) else { return nil }
+            state.callsOfConnection[call.connectionNumber]?.remove(number)
+            if state.callsOfConnection[call.connectionNumber]?.isEmpty == true {
+                state.callsOfConnection[call.connectionNumber] = nil
+            }
+            return call
+        }
+        guard let call else { return false }
+        call.timer.cancel()
+        call.continuation.resume(with: outcome)
+        return true
+    }
+
+    // MARK: Waiting for a connection
+
+    private func waitForConnection(of id: IdentityID, until end: ContinuousClock.Instant) async {
+        let number = self.nextNumber()
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                self.state.withLock { $0.waitingForConnection[id, default: [:]][number] = continuation }
+                // Whatever happened before it stood in the table woke nobody.
+                if Task.isCancelled || self.directory.link(of: id, wanting: .methods) != nil {
+                    return self.stopWaiting(number, for: id)
+                }
+                Task {
+                    try await Task.sleep(until: end)
+                    self.stopWaiting(number, for: id)
+                }
+            }
+        } onCancel: {
+            self.stopWaiting(number, for: id)
+        }
+    }
+
+    private func stopWaiting(_ number: UInt64, for id: IdentityID) {
+        let continuation = self.state.withLock { state -> CheckedContinuation<Void, Never>? in
+            let continuation = state.waitingForConnection[id]?.removeValue(forKey: number)
+            if state.waitingForConnection[id]?.isEmpty == true { state.waitingForConnection[id] = nil }
+            return continuation
+        }
+        continuation?.resume()
+    }
+
+    private func nextNumber() -> UInt64 { self.lastNumber.wrappingAdd(1, ordering: .relaxed).newValue }
+
+    private static let timedOut = HubError(.gatewayTimeout, "Timed out waiting for the response from device.")
+    private static let connectionEnded = HubError(
+        .deviceConnectionClosedRemotely,
+        "The device's connection ended before it answered."
+    )
+    private static let tooMany = HubError(
+        .deviceMaximumInflightMethodExceeded,
+        "As many calls wait for the device's answers as may."
+    )
+    private static let noAnswer = HubError(
+        .invalidResponseWhileProxying,
+        "The device's answer is no JSON, or larger than an answer may be."
+    )
+}
