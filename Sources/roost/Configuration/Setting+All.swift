@@ -8,7 +8,8 @@ import NIOCore
 extension Setting {
     /// Every setting, in the order of the documentation.
     static let all: [Setting] =
-        hub + eventHub + listeners + tls + authentication + connections + limits + protocols + eventLog + log
+        hub + eventHub + listeners + tls + authentication + connections + limits
+        + twinsAndMethods + protocols + eventLog + log
 
     /// The setting of a key, or nil.
     static func named(_ path: String) -> Setting? { all.first { $0.path == path } }

@@ -26,6 +26,7 @@ extension Setting {
             "Readers without an owner level of one partition and consumer group at once."
         ),
         .integer("limits.consumerGroups", \.limits.consumerGroupsMax, 1...1_000, "Consumer groups, $Default included."),
+        .integer("limits.modulesPerDevice", \.limits.modulesPerDeviceMax, 1...10_000, "Modules of one device."),
         .integer("limits.devices", \.limits.devicesMax, 1...1_000_000_000, "Devices in the registry."),
         .integer("limits.deviceListPage", \.limits.deviceListPageMax, 1...100_000, "Devices on one page of a list."),
         .integer(
