@@ -5,7 +5,7 @@
 public import NIOCore
 
 /// Where the messages of a link come from (AMQP 3.5.3).
-public struct Source: Equatable, Sendable {
+public struct Source: Terminus, Equatable, Sendable {
     /// The address of the node.
     public var address: String?
     /// What is kept when the link is gone: 0 nothing, 1 configuration, 2 unsettled state.
@@ -34,12 +34,7 @@ public struct Source: Equatable, Sendable {
 
     init(fields: inout CompositeReader) throws(AMQPDecodeError) {
         guard fields.code == UInt64(Descriptor.source) else { throw .unknownDescriptor }
-        address = try fields.text()
-        durable = try fields.uint()
-        expiryPolicy = try fields.symbol()
-        timeout = try fields.uint()
-        dynamic = try fields.bool()
-        dynamicNodeProperties = try fields.map()
+        try readFirstFields(&fields)
         distributionMode = try fields.symbol()
         filter = try fields.map()
         defaultOutcome = try fields.value()
@@ -50,12 +45,7 @@ public struct Source: Equatable, Sendable {
     /// Appends the terminus to `buffer`.
     public func encode(into buffer: inout ByteBuffer) {
         buffer.writeAMQPComposite(Descriptor.source, count: 11) { buffer in
-            buffer.writeAMQPString(address)
-            buffer.writeAMQPUInt(durable)
-            buffer.writeAMQPSymbol(expiryPolicy)
-            buffer.writeAMQPUInt(timeout)
-            buffer.writeAMQPBool(dynamic)
-            buffer.writeAMQPMap(dynamicNodeProperties)
+            writeFirstFields(to: &buffer)
             buffer.writeAMQPSymbol(distributionMode)
             buffer.writeAMQPMap(filter)
             buffer.writeAMQPValue(defaultOutcome ?? .null)

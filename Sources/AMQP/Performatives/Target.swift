@@ -5,7 +5,7 @@
 public import NIOCore
 
 /// Where the messages of a link go to (AMQP 3.5.4).
-public struct Target: Equatable, Sendable {
+public struct Target: Terminus, Equatable, Sendable {
     /// The address of the node.
     public var address: String?
     /// What is kept when the link is gone: 0 nothing, 1 configuration, 2 unsettled state.
@@ -26,24 +26,14 @@ public struct Target: Equatable, Sendable {
 
     init(fields: inout CompositeReader) throws(AMQPDecodeError) {
         guard fields.code == UInt64(Descriptor.target) else { throw .unknownDescriptor }
-        address = try fields.text()
-        durable = try fields.uint()
-        expiryPolicy = try fields.symbol()
-        timeout = try fields.uint()
-        dynamic = try fields.bool()
-        dynamicNodeProperties = try fields.map()
+        try readFirstFields(&fields)
         capabilities = try fields.symbols()
     }
 
     /// Appends the terminus to `buffer`.
     public func encode(into buffer: inout ByteBuffer) {
         buffer.writeAMQPComposite(Descriptor.target, count: 7) { buffer in
-            buffer.writeAMQPString(address)
-            buffer.writeAMQPUInt(durable)
-            buffer.writeAMQPSymbol(expiryPolicy)
-            buffer.writeAMQPUInt(timeout)
-            buffer.writeAMQPBool(dynamic)
-            buffer.writeAMQPMap(dynamicNodeProperties)
+            writeFirstFields(to: &buffer)
             buffer.writeAMQPSymbols(capabilities)
         }
     }
