@@ -113,6 +113,24 @@ extension ByteBuffer {
         writeString(value)
     }
 
+    /// Writes a string of UTF-8 bytes.
+    public mutating func writeAMQPString(utf8 bytes: UnsafeRawBufferPointer) {
+        writeAMQPLength(bytes.count, TypeCode.string8, TypeCode.string32, .compact)
+        writeBytes(bytes)
+    }
+
+    /// Writes a symbol of ASCII bytes.
+    public mutating func writeAMQPSymbol(ascii bytes: UnsafeRawBufferPointer) {
+        writeAMQPLength(bytes.count, TypeCode.symbol8, TypeCode.symbol32, .compact)
+        writeBytes(bytes)
+    }
+
+    /// Writes a binary of bytes.
+    public mutating func writeAMQPBinary(bytes: UnsafeRawBufferPointer) {
+        writeAMQPLength(bytes.count, TypeCode.binary8, TypeCode.binary32, .compact)
+        writeBytes(bytes)
+    }
+
     /// Writes a symbol whose ASCII bytes are already in a buffer.
     public mutating func writeAMQPSymbol(ascii value: ByteBuffer) {
         writeAMQPLength(value.readableBytes, TypeCode.symbol8, TypeCode.symbol32, .compact)

@@ -2,6 +2,7 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+import AMQP
 import HubModel
 public import NIOCore
 
@@ -81,8 +82,8 @@ public struct TelemetryBatch {
         }
         messageSize += name.count + value.count
         applicationPropertyCount += 1
-        records.writeAMQPVariable(name, short: 0xa1, long: 0xb1)
-        records.writeAMQPVariable(value, short: 0xa1, long: 0xb1)
+        records.writeAMQPString(utf8: name)
+        records.writeAMQPString(utf8: value)
     }
 
     /// Adds an application property of the hub's own making.
@@ -195,7 +196,7 @@ public struct TelemetryBatch {
             guard let annotation = value.property.annotation else { continue }
             pairs += 1
             records.writeAMQPSymbol(annotation)
-            write(value, short: 0xa1, long: 0xb1)
+            withBytes(of: value) { $0.writeAMQPString(utf8: $1) }
         }
         return pairs
     }
@@ -213,9 +214,9 @@ public struct TelemetryBatch {
             guard let field, let value = pending.first(where: { $0.property == field }) else { continue }
             records.writeRepeatingByte(0x40, count: index - fieldCount)
             switch field {
-            case .userID: write(value, short: 0xa0, long: 0xb0)
-            case .contentType, .contentEncoding: write(value, short: 0xa3, long: 0xb3)
-            default: write(value, short: 0xa1, long: 0xb1)
+            case .userID: withBytes(of: value) { $0.writeAMQPBinary(bytes: $1) }
+            case .contentType, .contentEncoding: withBytes(of: value) { $0.writeAMQPSymbol(ascii: $1) }
+            default: withBytes(of: value) { $0.writeAMQPString(utf8: $1) }
             }
             fieldCount = index + 1
         }
@@ -231,10 +232,9 @@ public struct TelemetryBatch {
         )
     }
 
-    private mutating func write(_ value: Pending, short: UInt8, long: UInt8) {
+    private mutating func withBytes(of value: Pending, write: (inout ByteBuffer, UnsafeRawBufferPointer) -> Void) {
         values.withUnsafeReadableBytes { bytes in
-            let slice = UnsafeRawBufferPointer(rebasing: bytes[value.start..<value.start + value.count])
-            records.writeAMQPVariable(slice, short: short, long: long)
+            write(&records, UnsafeRawBufferPointer(rebasing: bytes[value.start..<value.start + value.count]))
         }
     }
 
