@@ -11,7 +11,7 @@ let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 
 /// A fuzzer of one of the hub-free targets.
 func fuzzer(_ name: String, of target: String) -> Target {
-    .executableTarget(name: name, dependencies: [.product(name: target, package: "roost"), nioCore])
+    .executableTarget(name: name, dependencies: ["FuzzDriver", .product(name: target, package: "roost"), nioCore])
 }
 
 let package = Package(
@@ -21,6 +21,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: [
+        .target(name: "FuzzDriver"),
         fuzzer("fuzz-amqp", of: "AMQP"),
         fuzzer("fuzz-amqp-engine", of: "AMQP"),
         fuzzer("fuzz-json", of: "JSON"),
