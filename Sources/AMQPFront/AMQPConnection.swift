@@ -9,6 +9,9 @@ import NIOCore
 
 /// What the events of one connection mean to the hub: sign-in, and which node serves which link.
 final class AMQPConnection {
+    /// What is offered, in this order.
+    static let mechanisms = ["EXTERNAL", "MSSBCBS", "ANONYMOUS", "PLAIN"]
+
     let engine: ConnectionEngine
     let hub: Hub
     let limits: AMQPFrontLimits
@@ -29,7 +32,7 @@ final class AMQPConnection {
         hub = handler.front.hub
         limits = handler.front.limits
         engine = ConnectionEngine(
-            role: .server(mechanisms: ["EXTERNAL", "MSSBCBS", "ANONYMOUS", "PLAIN"]),
+            role: .server(mechanisms: Self.mechanisms),
             containerID: handler.front.containerID,
             hostname: handler.front.hub.names.hostName,
             limits: handler.front.limits.engine,

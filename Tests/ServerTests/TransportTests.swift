@@ -189,9 +189,9 @@ struct TransportTests {
     @Test func `a full hub says so in the protocol`() async throws {
         var limits = TransportLimits()
         limits.connectionsMax = 1
-        let hub = try await EchoListener(limits: limits) { $0.refusal = Array("full".utf8) }
+        let hub = try await EchoListener(limits: limits) { $0.refusal = { Array("full, \(String(buffer: $0))".utf8) } }
         let first = try await hub.exchange()
-        #expect(try await hub.exchange().answer.text == "full")
+        #expect(try await hub.exchange().answer.text == "full, hello")
         #expect(hub.gate.counts.refused[.full] == 1)
         try await first.channel.close()
         #expect(try await eventually { hub.gate.counts.open == 0 })
@@ -208,7 +208,7 @@ struct TransportTests {
     }
 
     @Test func `connections beyond the rate are refused`() async throws {
-        let hub = try await EchoListener { $0.refusal = Array("later".utf8) }
+        let hub = try await EchoListener { $0.refusal = { _ in Array("later".utf8) } }
         hub.gate.limitRate(perSecond: 0)
         #expect(try await hub.exchange().answer.text == "later")
         hub.gate.limitRate(perSecond: nil)

@@ -76,12 +76,12 @@ final class RefusalHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let answer: [UInt8]
+    private let answer: (ByteBuffer) -> [UInt8]
     private let timeout: TimeAmount
     private var answered = false
     private var deadline: Scheduled<Void>?
 
-    init(answer: [UInt8], timeout: TimeAmount) {
+    init(answer: @escaping (ByteBuffer) -> [UInt8], timeout: TimeAmount) {
         self.answer = answer
         self.timeout = timeout
     }
@@ -99,7 +99,7 @@ final class RefusalHandler: ChannelInboundHandler {
         guard !answered else { return }
         answered = true
         let channel = context.channel
-        context.writeAndFlush(wrapOutboundOut(context.channel.allocator.buffer(bytes: answer)))
+        context.writeAndFlush(wrapOutboundOut(context.channel.allocator.buffer(bytes: answer(unwrapInboundIn(data)))))
             .whenComplete { _ in channel.close(promise: nil) }
     }
 

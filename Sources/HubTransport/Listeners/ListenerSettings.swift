@@ -2,6 +2,8 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+public import NIOCore
+
 /// What one listener listens to and how it greets.
 public struct ListenerSettings: Sendable {
     /// The name in logs and messages, such as `mqtts`.
@@ -22,8 +24,8 @@ public struct ListenerSettings: Sendable {
     ///
     /// Where it doesn't, the end of the TLS handshake counts as that.
     public var announcesAuthentication = false
-    /// What a connection gets to read when the hub is full; empty closes it.
-    public var refusal: [UInt8] = []
+    /// What a connection gets to read when the hub is full, after what it said first; nothing closes it.
+    public var refusal: @Sendable (_ first: ByteBuffer) -> [UInt8] = { _ in [] }
 
     /// A listener without TLS.
     public init(name: String, portSetting: String, address: String, port: Int) {

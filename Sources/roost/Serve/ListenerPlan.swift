@@ -2,6 +2,7 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+import AMQPFront
 import HubTransport
 import Logging
 import NIOCore
@@ -9,6 +10,8 @@ import NIOHTTP1
 
 /// Makes the listeners that a configuration asks for.
 struct ListenerPlan {
+    private typealias Refusal = @Sendable (_ first: ByteBuffer) -> [UInt8]
+
     let configuration: Configuration
     let limits: TransportLimits
     let gate: ConnectionGate
@@ -20,15 +23,15 @@ struct ListenerPlan {
     func listeners(_ fronts: FrontInitializers) -> [Listener] {
         let ports = configuration.listeners
         var result = [
-            tls("mqtts", ports.mqtts, refusal: Self.mqttRefusal, fronts.mqtt),
-            tls("amqps", ports.amqps, refusal: [], fronts.amqp),
-            tls("https", ports.https, refusal: Self.httpRefusal, fronts.http),
+            tls("mqtts", ports.mqtts, refusal: { _ in Self.mqttRefusal }, fronts.mqtt),
+            tls("amqps", ports.amqps, refusal: AMQPFront.refusal(to:), fronts.amqp),
+            tls("https", ports.https, refusal: { _ in Self.httpRefusal }, fronts.http),
         ]
         if ports.plain {
             result += [
-                plain("mqtt", ports.mqtt, refusal: Self.mqttRefusal, fronts.mqtt),
-                plain("amqp", ports.amqp, refusal: [], fronts.amqp),
-                plain("http", ports.http, refusal: Self.httpRefusal, fronts.http),
+                plain("mqtt", ports.mqtt, refusal: { _ in Self.mqttRefusal }, fronts.mqtt),
+                plain("amqp", ports.amqp, refusal: AMQPFront.refusal(to:), fronts.amqp),
+                plain("http", ports.http, refusal: { _ in Self.httpRefusal }, fronts.http),
             ]
         }
         return result
@@ -70,7 +73,7 @@ struct ListenerPlan {
     private func tls(
         _ name: String,
         _ port: Int,
-        refusal: [UInt8],
+        refusal: @escaping Refusal,
         _ front: @escaping FrontInitializers.Initializer
     ) -> Listener {
         var settings = ListenerSettings(
@@ -89,7 +92,7 @@ struct ListenerPlan {
     private func plain(
         _ name: String,
         _ port: Int,
-        refusal: [UInt8],
+        refusal: @escaping Refusal,
         _ front: @escaping FrontInitializers.Initializer
     ) -> Listener {
         let settings = ListenerSettings(
@@ -103,7 +106,7 @@ struct ListenerPlan {
 
     private func listener(
         _ settings: ListenerSettings,
-        _ refusal: [UInt8],
+        _ refusal: @escaping Refusal,
         _ front: @escaping FrontInitializers.Initializer
     ) -> Listener {
         var settings = settings
