@@ -26,6 +26,8 @@ public struct AMQPFrontLimits: Sendable {
     public var eventsPerTurnMax = 512
     /// Bytes of output that are gathered before they are written to the socket.
     public var flushBytes = 65_536
+    /// Seconds for which a peer may take nothing of what it was sent before its connection is closed.
+    public var writeStallSecondsMax: Int64 = 60
     /// The longest time between two looks at the clock, in milliseconds: how late an expired token may be noticed.
     public var checkMillisecondsMax: Int64 = 10_000
 

@@ -30,6 +30,7 @@ public final class AMQPHandler: ChannelDuplexHandler {
     private var readIsHeld = false
     private var hasAnnounced = false
     private var startMilliseconds: Int64 = 0
+    private var writeProgress = WriteProgress()
 
     init(front: AMQPFront) { self.front = front }
 
@@ -128,7 +129,9 @@ public final class AMQPHandler: ChannelDuplexHandler {
     /// Sends what is gathered.
     func flush() {
         guard let context, let connection, connection.engine.hasOutput else { return }
-        context.writeAndFlush(wrapOutboundOut(connection.engine.takeOutput(now: now)), promise: nil)
+        let bytes = connection.engine.takeOutput(now: now)
+        writeProgress.written += bytes.readableBytes
+        context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
     }
 
     /// Sends what is gathered unless a read that goes on will do so.
@@ -174,6 +177,7 @@ public final class AMQPHandler: ChannelDuplexHandler {
             )
             return
         }
+        guard !closeIfStalled() else { return }
         connection.removeEndedAccess()
         if connection.engine.timePassed(now: now) == .timedOut {
             log("amqp connection closed: the peer is silent")
@@ -181,6 +185,24 @@ public final class AMQPHandler: ChannelDuplexHandler {
         flush()
         endIfClosed()
         scheduleCheck()
+    }
+
+    /// Closes where the peer has taken nothing for too long: it cannot be told anything either.
+    private func closeIfStalled() -> Bool {
+        guard let context, let options = context.channel.syncOptions else { return false }
+        let waiting: Int
+        do {
+            waiting = try options.getOption(.bufferedWritableBytes)
+        } catch {
+            return false
+        }
+        let seconds = writeProgress.stalledMilliseconds(waiting: waiting, now: now) / 1000
+        guard seconds >= front.limits.writeStallSecondsMax else { return false }
+        front.hub.metrics.refused("amqp stalled")
+        log("amqp connection closed: the peer has taken nothing of \(waiting) bytes for \(seconds) seconds")
+        finish()
+        context.close(promise: nil)
+        return true
     }
 
     private func checkBeforeSignIn() {

@@ -119,6 +119,12 @@ extension Setting {
             1_024...16_777_216,
             "Bytes that are gathered before they are written."
         ),
+        .number(
+            "amqp.writeStallSeconds",
+            \.amqp.writeStallSecondsMax,
+            5...86_400,
+            "How long a peer may take nothing of what it was sent before its connection is closed."
+        ),
     ]
 
     private static let http: [Setting] = [
