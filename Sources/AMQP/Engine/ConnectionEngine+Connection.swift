@@ -92,6 +92,7 @@ extension ConnectionEngine {
         case .opening, .open:
             writeOpen()
             writeUnsettledRest()
+            let error = fitting(error)
             Frame.write(to: &output) { Close(error: error).encode(into: &$0) }
             state = .closeSent
         case .start, .sasl, .deciding, .header: state = .closed

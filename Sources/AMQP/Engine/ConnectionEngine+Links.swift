@@ -64,7 +64,8 @@ extension ConnectionEngine {
             fail(session, AMQPError(.resourceLimitExceeded, "There are too many links on this session."))
             return
         }
-        let isDuplicate = session.attachedLinks[Session.LinkIdentity(name: attach.name, role: role)] != nil
+        let identity = Session.LinkIdentity(name: attach.name, role: role)
+        let isDuplicate = session.namedLinks[identity] != nil
         let link = Link(
             session: session,
             name: attach.name,
@@ -84,6 +85,7 @@ extension ConnectionEngine {
         } else if isDuplicate {
             refuse(link, AMQPError(.resourceLocked, "A link of this name and direction is attached already."))
         } else {
+            session.namedLinks[identity] = link
             events.append(.attached(link))
         }
     }
@@ -102,7 +104,7 @@ extension ConnectionEngine {
             return
         }
         link.state = .attached
-        link.session.attachedLinks[Session.LinkIdentity(name: link.name, role: link.role)] = link
+        link.session.namedLinks[Session.LinkIdentity(name: link.name, role: link.role)] = link
         if link.role == .receiver { link.deliveryCount = attach.initialDeliveryCount ?? 0 }
         if link.role == .receiver, link.creditTarget > 0 { grantCredit(link.creditTarget, to: link) }
         events.append(.attached(link))
@@ -122,7 +124,10 @@ extension ConnectionEngine {
         return reply
     }
 
-    /// Accepts a link of the peer.
+    /// Accepts a link of the peer; of its attach only what ``Attach/essence`` holds is kept.
+    ///
+    /// An answer that does not fit the peer's frames is sent without properties; where that is not enough, the link is
+    /// refused, and ``ConnectionEvent/detached(_:_:)`` follows.
     ///
     /// - Parameters:
     ///   - link: The link.
@@ -132,11 +137,17 @@ extension ConnectionEngine {
     public func accept(_ link: Link, with reply: Attach, credit: UInt32 = 0) {
         // The peer may have detached while the answer was looked for.
         guard link.state == .attachReceived, !isClosed else { return }
+        var withoutProperties = reply
+        withoutProperties.properties = nil
+        guard write(reply, on: link) || write(withoutProperties, on: link) else {
+            let error = AMQPError(.frameSizeTooSmall, "The answer to the attach does not fit a frame of the peer.")
+            refuse(link, error)
+            events.append(.detached(link, error))
+            return
+        }
         link.state = .attached
-        link.session.attachedLinks[Session.LinkIdentity(name: link.name, role: link.role)] = link
+        link.remoteAttach = link.remoteAttach.essence
         link.messageBytesMax = reply.maxMessageSize.flatMap { $0 == 0 ? nil : $0 } ?? limits.messageBytesMax
-        let channel = link.session.channel
-        Frame.write(to: &output, channel: channel) { reply.encode(into: &$0) }
         guard link.role == .receiver else { return }
         link.creditTarget = credit
         if credit > 0 { grantCredit(credit, to: link) }
@@ -151,8 +162,10 @@ extension ConnectionEngine {
         reply.source = nil
         reply.target = nil
         reply.properties = nil
-        let channel = link.session.channel
-        Frame.write(to: &output, channel: channel) { reply.encode(into: &$0) }
+        guard write(reply, on: link) else {
+            fail(link.session, AMQPError(.frameSizeTooSmall, "The name of a link does not fit a frame of the peer."))
+            return
+        }
         link.state = .attached
         detach(link, error)
         // It stays in the tables until the peer detaches, with as little as can be of what the peer has sent.
@@ -172,10 +185,19 @@ extension ConnectionEngine {
         link.session.unfinished.removeAll { $0 === link }
         link.state = .detachSent
         link.session.forgetName(of: link)
-        let (channel, handle) = (link.session.channel, link.handle)
+        let (channel, handle, error) = (link.session.channel, link.handle, fitting(error))
         Frame.write(to: &output, channel: channel) { buffer in
             Detach(handle: handle, closed: true, error: error).encode(into: &buffer)
         }
+    }
+
+    /// Writes an attach unless it is larger than a frame of the peer may be: unlike a transfer it cannot be cut.
+    private func write(_ attach: Attach, on link: Link) -> Bool {
+        let (start, channel) = (output.writerIndex, link.session.channel)
+        Frame.write(to: &output, channel: channel) { attach.encode(into: &$0) }
+        guard output.writerIndex - start > Int(peerFrameBytesMax) else { return true }
+        output.moveWriterIndex(to: start)
+        return false
     }
 
     /// Detaches a link because the peer broke one of its rules.

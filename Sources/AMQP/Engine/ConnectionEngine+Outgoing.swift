@@ -182,7 +182,7 @@ extension ConnectionEngine {
             first: pending.first,
             last: pending.last,
             settled: true,
-            state: pending.state
+            state: fitting(pending.state)
         )
         let channel = session.channel
         Frame.write(to: &output, channel: channel) { disposition.encode(into: &$0) }
@@ -197,7 +197,7 @@ extension ConnectionEngine {
             first: deliveryID,
             last: deliveryID,
             settled: true,
-            state: state
+            state: fitting(state)
         )
         let channel = session.channel
         Frame.write(to: &output, channel: channel) { disposition.encode(into: &$0) }

@@ -109,7 +109,7 @@ extension ConnectionEngine {
         guard session.state == .active || session.state == .beginSent, !isClosed else { return [] }
         writePendingSettlement(session)
         session.state = .endSent
-        let channel = session.channel
+        let (channel, error) = (session.channel, fitting(error))
         Frame.write(to: &output, channel: channel) { End(error: error).encode(into: &$0) }
         return dropLinks(of: session)
     }
@@ -151,7 +151,7 @@ extension ConnectionEngine {
         }
         session.linksByRemoteHandle.removeAll()
         session.linksByLocalHandle.removeAll()
-        session.attachedLinks.removeAll()
+        session.namedLinks.removeAll()
         session.unansweredLinks.removeAll()
         session.unsettledOutgoing.removeAll()
         session.unfinished.removeAll()

@@ -108,7 +108,7 @@ public final class ConnectionEngine {
         for session in sessionsByLocalChannel.values {
             session.linksByLocalHandle.removeAll()
             session.linksByRemoteHandle.removeAll()
-            session.attachedLinks.removeAll()
+            session.namedLinks.removeAll()
             session.unansweredLinks.removeAll()
             session.unsettledOutgoing.removeAll()
             session.unfinished.removeAll()

@@ -54,7 +54,9 @@ public final class Link {
     public let handle: UInt32
     /// Where the link is in its life.
     public internal(set) var state: State
-    /// The peer's attach; for a link of ours our own until the peer answers, and next to nothing once it is refused.
+    /// The peer's attach; for a link of ours our own until the peer answers.
+    ///
+    /// Once the link is accepted only its ``Attach/essence`` is kept, and next to nothing once it is refused.
     public internal(set) var remoteAttach: Attach
     /// Free for the driver, for example an index into its table of nodes.
     public var tag = -1

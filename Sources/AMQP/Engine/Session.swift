@@ -30,7 +30,7 @@ public final class Session {
         var state: DeliveryState
     }
 
-    /// What no two attached links of a session share (AMQP 2.6.1).
+    /// What no two links of a session share (AMQP 2.6.1).
     struct LinkIdentity: Hashable {
         let name: String
         let role: LinkRole
@@ -57,8 +57,8 @@ public final class Session {
     var nextDeliveryID: UInt32 = 0
     var linksByRemoteHandle: [UInt32: Link] = [:]
     var linksByLocalHandle: [UInt32: Link] = [:]
-    /// The links that both sides have attached.
-    var attachedLinks: [LinkIdentity: Link] = [:]
+    /// The links that the peer has attached or answered, and that are neither refused nor detached.
+    var namedLinks: [LinkIdentity: Link] = [:]
     /// The links of ours that the peer has not answered.
     var unansweredLinks: [Link] = []
     var pendingSettlement: PendingSettlement?
@@ -73,7 +73,7 @@ public final class Session {
     /// Takes a link out of the tables that find it by its name.
     func forgetName(of link: Link) {
         let identity = LinkIdentity(name: link.name, role: link.role)
-        if attachedLinks[identity] === link { attachedLinks[identity] = nil }
+        if namedLinks[identity] === link { namedLinks[identity] = nil }
         unansweredLinks.removeAll { $0 === link }
     }
 

@@ -66,6 +66,18 @@ public struct Attach: Equatable, Sendable {
     /// More about the link.
     public var properties: AMQPMap?
 
+    /// The attach with what is asked for as long as the link lives: addresses, settle modes and sizes.
+    public var essence: Attach {
+        var essence = Attach(name: name, handle: handle, role: role)
+        essence.senderSettleMode = senderSettleMode
+        essence.receiverSettleMode = receiverSettleMode
+        essence.source = source.map { Source(address: $0.address) }
+        essence.target = target.map { Target(address: $0.address) }
+        essence.initialDeliveryCount = initialDeliveryCount
+        essence.maxMessageSize = maxMessageSize
+        return essence
+    }
+
     /// An attach with its mandatory fields.
     public init(name: String, handle: UInt32, role: LinkRole) {
         self.name = name
