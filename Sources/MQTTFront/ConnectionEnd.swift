@@ -22,6 +22,8 @@ enum ConnectionEnd {
     case tooManyProperties
     /// Messages can't be stored, and the wait for it is over.
     case storageFailed
+    /// The client does not take what it is sent.
+    case unread
     /// The hub says so.
     case hub(DisconnectReason)
     /// The client closed.
@@ -43,6 +45,7 @@ enum ConnectionEnd {
         case .topicForbidden, .topicUnsupported, .filterForbidden: "mqtt_topic"
         case .messageTooLarge, .tooManyProperties: "mqtt_too_large"
         case .storageFailed: "mqtt_storage"
+        case .unread: "mqtt_unread"
         }
     }
 }
@@ -58,6 +61,7 @@ extension ConnectionEnd: CustomStringConvertible {
         case .messageTooLarge: "message too large"
         case .tooManyProperties: "too many properties"
         case .storageFailed: "messages can't be stored"
+        case .unread: "client does not take what it is sent"
         case .hub(let reason): reason.rawValue
         case .peerClosed: "client closed"
         case .transport(let error): "transport: \(error)"

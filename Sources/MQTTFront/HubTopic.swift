@@ -10,8 +10,8 @@ import NIOCore
 enum HubTopic: Equatable {
     /// Device-to-cloud telemetry with its property bag, still encoded; empty where there is none.
     case telemetry(bag: ByteBuffer)
-    /// The answer to a direct method.
-    case methodResponse(status: Int, requestID: String)
+    /// The answer to a direct method; the status is nil where it is no number.
+    case methodResponse(status: Int32?, requestID: String)
     /// The wish for the whole twin; it can't be answered without a request id.
     case twinRead(requestID: String?)
     /// A change of reported properties, answered only where there is a request id.
@@ -40,8 +40,8 @@ enum HubTopic: Equatable {
         let levels = path.split(separator: "/", omittingEmptySubsequences: false)
         switch (levels.count, levels.dropFirst().first) {
         case (4, "methods"):
-            guard levels[2] == "res", let status = Int(levels[3]), let id = query.requestID else { return nil }
-            return .methodResponse(status: status, requestID: id)
+            guard levels[2] == "res", let id = query.requestID else { return nil }
+            return .methodResponse(status: Int32(levels[3]), requestID: id)
         case (3, "twin"):
             return levels[2] == "GET" ? .twinRead(requestID: query.requestID) : nil
         case (5, "twin"):
@@ -61,7 +61,7 @@ enum HubTopic: Equatable {
         case .telemetry(let bag):
             scope.root + "/messages/events/" + String(buffer: bag)
         case .methodResponse(let status, let id):
-            "$iothub/methods/res/\(status)/?$rid=\(id)"
+            "$iothub/methods/res/\(status.map(String.init) ?? "")/?$rid=\(id)"
         case .twinRead(let id):
             "$iothub/twin/GET/" + (id.map { "?$rid=\($0)" } ?? "")
         case .reportedPatch(let id, let version):

@@ -18,6 +18,11 @@ public struct MQTTFrontLimits: Sendable, Hashable {
     public var stallTimeout = Duration.seconds(30)
     /// How long after a failed append the next attempt is made.
     public var stallRetryDelay = Duration.milliseconds(250)
+    /// How long after the hub failed to hand out or settle commands it is asked again.
+    public var commandRetryDelay = Duration.milliseconds(250)
+    /// Bytes that wait for a client that does not take them; beyond it the connection ends, because what it was to be sent
+    /// would be lost or the hub's memory filled.
+    public var bytesUnreadMax = 4 << 20
     /// How often a sign-in is begun anew because something was revoked while it ran.
     public var signInAttemptsMax = 3
 

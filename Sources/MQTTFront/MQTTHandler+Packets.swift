@@ -59,8 +59,12 @@ extension MQTTHandler {
         case .reportedPatch(let requestID, let version):
             if let acknowledgement { publishBatch(before: acknowledgement) }
             reportReceived(publish, requestID: requestID, version: version, acknowledgement: acknowledgement)
-        case nil: close(.topicForbidden)
-        default: close(.topicUnsupported)
+        case .methodResponse(let status, let requestID):
+            if let acknowledgement { publishBatch(before: acknowledgement) }
+            methodResponseReceived(publish, status: status, requestID: requestID, acknowledgement: acknowledgement)
+        case .certificateRequest: close(.topicUnsupported)
+        case nil, .methodRequest, .twinResponse, .desiredPatch, .command, .moduleInput, .certificateResponse:
+            close(.topicForbidden)
         }
     }
 
@@ -73,8 +77,8 @@ extension MQTTHandler {
 
     private func pubackReceived(_ packet: Puback) {
         switch machine.pubackReceived(packetID: packet.packetID) {
-        // The hub sends nothing at QoS 1 yet, so there is nothing to settle.
-        case .settle, .ignore: break
+        case .settle(let token): commandAcknowledged(token)
+        case .ignore: break
         case .close(let end): close(.session(end))
         }
     }
@@ -114,7 +118,10 @@ extension MQTTHandler {
     }
 
     private func store(_ step: StoreStep) {
-        guard keepsSession else { return acknowledge(step) }
+        guard keepsSession else {
+            acknowledge(step)
+            return askForCommands()
+        }
         storeSteps.append(step)
         if storeSteps.count == 1 { runStoreStep() }
     }
@@ -136,6 +143,7 @@ extension MQTTHandler {
                 self.storeSteps.removeFirst()
                 self.acknowledge(step)
                 self.runStoreStep()
+                self.askForCommands()
             case .failure:
                 self.close(.storageFailed)
             }

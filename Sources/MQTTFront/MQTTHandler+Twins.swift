@@ -62,31 +62,7 @@ extension MQTTHandler {
         }
     }
 
-    /// Tells the client that its desired properties were written.
-    func desiredPatchDelivered(_ notice: DesiredNotice) {
-        // At QoS 0 nothing is kept for a client that does not read; the gap in the versions tells it to ask.
-        guard !isClosing, context?.channel.isWritable ?? false else { return }
-        send(.desiredPatch(version: notice.version), notice.payload)
-        if !isDecoding { flush() }
-    }
-
-    /// Tells the hub whether the client's filters cover notices of desired properties.
-    func subscriptionsChanged() {
-        let topic = HubTopic.desiredPatch(version: 1)
-        guard let session, let scope else { return }
-        let wants = machine.subscriptions.granted(for: topic.printed(in: scope)) != nil
-        guard wants != wantsDesiredPatches else { return }
-        wantsDesiredPatches = wants
-        session.wants(.desired, wants)
-    }
-
     // MARK: Parts
-
-    /// Lets a PUBACK leave as soon as those before it have.
-    private func owedNoMore(_ acknowledgement: UInt64) {
-        machine.acknowledgements.complete(first: acknowledgement, count: 1)
-        _ = machine.acknowledgements.drain(into: &outbound)
-    }
 
     private func twinRequestEnded() {
         // Both hold back while packets are decoded; what was written then leaves at the end of that.
@@ -99,19 +75,6 @@ extension MQTTHandler {
             .twinResponse(status: refusal.status, requestID: requestID, version: nil),
             refusal.body(nowMilliseconds: front.hub.clock.milliseconds)
         )
-    }
-
-    /// Sends at QoS 0, if the client's filters cover the topic.
-    private func send(_ topic: HubTopic, _ payload: ByteBuffer) {
-        guard let scope else { return }
-        let name = topic.printed(in: scope)
-        guard machine.subscriptions.granted(for: name) != nil else { return }
-        do throws(MQTTError) {
-            try Publish(topic: ByteBuffer(string: name), payload: payload).encode(into: &outbound)
-        } catch {
-            // Only a request id that fills its topic can make the answer's topic too long.
-            close(.topicForbidden)
-        }
     }
 }
 

@@ -24,8 +24,8 @@ final class MQTTHandler: ChannelDuplexHandler {
     /// Nil until signed in.
     var session: DeviceSession?
     var scope: TopicScope?
-    /// Whether the hub was asked for notices of desired properties.
-    var wantsDesiredPatches = false
+    /// What the hub knows that the client's filters cover.
+    var interests: Directory.Interests = []
     /// Whether subscriptions outlive the connection.
     var keepsSession = false
     var will: Connect.Will?
@@ -54,6 +54,9 @@ final class MQTTHandler: ChannelDuplexHandler {
     var stall: Stall?
     /// Changes of stored subscriptions, the first of which is under way.
     var storeSteps: [StoreStep] = []
+    var commands = CommandFlow()
+    /// What was sent since the client stopped taking it.
+    var bytesUnread = 0
 
     private var timer: Scheduled<Void>?
     private var timerAt: Duration?
@@ -120,7 +123,7 @@ final class MQTTHandler: ChannelDuplexHandler {
     func closeIfQuiet() {
         guard isQuiescing, machine.acknowledgements.count == 0, batchesInFlight == 0 else { return }
         // At QoS 0 nothing but the answer is owed for a request about the twin.
-        guard session?.hasOpenTwinRequests != true else { return }
+        guard session?.hasOpenTwinRequests != true, commands.settling == 0 else { return }
         close(.hub(.shuttingDown))
     }
 
@@ -155,7 +158,9 @@ final class MQTTHandler: ChannelDuplexHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { bytesUnread = 0 }
         resume()
+        askForCommands()
         context.fireChannelWritabilityChanged()
     }
 
@@ -177,7 +182,7 @@ final class MQTTHandler: ChannelDuplexHandler {
             publishBatch()
         }
         flush()
-        guard readIsHeld, mayRead else { return }
+        guard readIsHeld, !isClosing, mayRead else { return }
         readIsHeld = false
         machine.readingResumed(now: now)
         context.read()
@@ -218,20 +223,6 @@ final class MQTTHandler: ChannelDuplexHandler {
         var larger = ByteBufferAllocator().buffer(capacity: header.packetSize)
         larger.writeBuffer(&received)
         received = larger
-    }
-
-    /// Sends what has gathered.
-    func flush() {
-        guard outbound.readableBytes > 0, let context else { return }
-        let bytes = outbound
-        outbound = ByteBuffer()
-        context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
-    }
-
-    /// Sends the acknowledgements that may leave now.
-    func sendAcknowledgements() {
-        guard machine.acknowledgements.drain(into: &outbound) > 0 else { return }
-        if !isDecoding { flush() }
     }
 
     // MARK: Time
@@ -299,6 +290,7 @@ final class MQTTHandler: ChannelDuplexHandler {
         batch = nil
         stall = nil
         storeSteps = []
+        commands = CommandFlow()
         if isCounted {
             isCounted = false
             front.hub.metrics.mqtt.open.add(-1)
@@ -317,8 +309,8 @@ extension MQTTHandler: DeviceConnection {
             if reason == .revoked { will = nil }
             close(.hub(reason))
         case .desiredPatch(let notice): desiredPatchDelivered(notice)
-        // Never wanted by this front yet (``DeviceSession/wants(_:_:)``).
-        case .methodCall, .commandsWaiting: break
+        case .methodCall(let call): methodCallDelivered(call)
+        case .commandsWaiting: askForCommands()
         }
     }
 }

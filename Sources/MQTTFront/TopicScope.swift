@@ -7,6 +7,7 @@ import Glibc
 #else
 import Darwin
 #endif
+import Hub
 import HubModel
 import MQTT
 import NIOCore
@@ -55,8 +56,29 @@ final class TopicScope {
     func accepts(filter: String) -> Bool {
         // Java's modules subscribe to a topic that never carries anything; a bare `devicebound` does no harm either.
         guard filter != root + "/messages/devicebound" else { return true }
-        let levels = filter.split(separator: "/", omittingEmptySubsequences: false)
+        let levels = Self.levels(filter)
         return families.contains { Self.covers(levels, $0) }
+    }
+
+    /// What the hub is to hand to a connection that holds these filters.
+    func interests(of subscriptions: SubscriptionSet) -> Directory.Interests {
+        var interests: Directory.Interests = []
+        if subscriptions.granted(for: HubTopic.desiredPatch(version: 1).printed(in: self)) != nil {
+            interests.insert(.desired)
+        }
+        // One method is enough: official samples subscribe to methods one by one.
+        let methods: [String?] = ["$iothub", "methods", "POST", nil, nil]
+        if subscriptions.held.contains(where: { Self.covers(Self.levels($0.filter), methods) }) {
+            interests.insert(.methods)
+        }
+        if !isModule, subscriptions.granted(for: HubTopic.command(bag: "%24.to=").printed(in: self)) != nil {
+            interests.insert(.commands)
+        }
+        return interests
+    }
+
+    private static func levels(_ filter: String) -> [Substring] {
+        filter.split(separator: "/", omittingEmptySubsequences: false)
     }
 
     /// The topics that the hub may send, level by level; nil stands for any text that is not empty.

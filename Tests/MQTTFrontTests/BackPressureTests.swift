@@ -2,6 +2,7 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+import EmbeddedStore
 import Hub
 import HubModel
 import MQTT
@@ -107,6 +108,55 @@ import Testing
             client.channel.pipeline.fireChannelWritabilityChanged()
         }
         #expect(try await client.inspect { !$0.readIsHeld })
+    }
+
+    private func desire(_ hub: TestHub, _ value: String) async throws {
+        let body = ByteBuffer(string: #"{"properties":{"desired":{"a":"\#(value)"}}}"#)
+        _ = try await hub.hub.twins.write(IdentityID(device: "d1"), body: body, replaces: false, ifMatch: nil)
+    }
+
+    @Test func `what the hub has to say to a client that reads slowly is not lost`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        try await client.send(
+            .subscribe(1, "$iothub/twin/PATCH/properties/desired/#", "$iothub/methods/POST/#")
+        )
+        _ = try await client.receive()
+        try await client.channel.testingEventLoop.executeInContext { client.channel.isWritable = false }
+        for value in ["1", "2", "3"] { try await desire(hub, value) }
+        let request = MethodRequest(name: "m", payload: ByteBuffer(), responseTimeoutSeconds: 5)
+        let call = Task { try await hub.hub.methods.invoke(IdentityID(device: "d1"), request) }
+        for version in 2...4 {
+            let topic = String(buffer: try await client.receivePublish().topic)
+            #expect(topic == "$iothub/twin/PATCH/properties/desired/?$version=\(version)")
+        }
+        #expect(String(buffer: try await client.receivePublish().topic).hasPrefix("$iothub/methods/POST/m/?$rid="))
+        call.cancel()
+        #expect(await client.isOpen())
+    }
+
+    @Test func `a client that takes nothing of what it asked to be told is closed, not buffered for without end`()
+        async throws
+    {
+        var limits = MQTTFrontLimits()
+        limits.bytesUnreadMax = 10_000
+        let hub = try await TestHub(limits: limits)
+        let client = try await TestClient.signedIn(hub)
+        try await client.send(.subscribe(1, "$iothub/twin/PATCH/properties/desired/#"))
+        _ = try await client.receive()
+        try await client.channel.testingEventLoop.executeInContext { client.channel.isWritable = false }
+        for _ in 1...3 { try await desire(hub, String(repeating: "x", count: 3000)) }
+        #expect(await client.isOpen())
+        // Whoever takes them in the end may be sent as much again.
+        try await client.channel.testingEventLoop.executeInContext {
+            client.channel.isWritable = true
+            client.channel.pipeline.fireChannelWritabilityChanged()
+            client.channel.isWritable = false
+        }
+        for _ in 1...3 { try await desire(hub, String(repeating: "x", count: 3000)) }
+        #expect(await client.isOpen())
+        try await desire(hub, String(repeating: "x", count: 3000))
+        try await client.expectClosed()
     }
 
     // MARK: Storage that fails

@@ -53,7 +53,8 @@ import Testing
             topic: "$iothub/methods/res/-1/?$rid=a&key=value",
             expected: .methodResponse(status: -1, requestID: "a")
         ),
-        Reading(topic: "$iothub/methods/res/ok/?$rid=a", expected: nil),
+        Reading(topic: "$iothub/methods/res/ok/?$rid=a", expected: .methodResponse(status: nil, requestID: "a")),
+        Reading(topic: "$iothub/methods/res/200/x/?$rid=a", expected: nil),
         Reading(topic: "$iothub/methods/res/200/", expected: nil),
         Reading(topic: "$iothub/methods/POST/reboot/?$rid=1", expected: nil),
         // Twins.

@@ -206,7 +206,10 @@ import Testing
 
     @Test(arguments: [
         "devices/d2/messages/events/", "foo/bar", "foo/+", "devices/+/messages/events/",
-        "devices/d1/modules/m1/messages/events/", "$iothub/methods/res/200/?$rid=1",
+        "devices/d1/modules/m1/messages/events/", "$iothub/methods/POST/reboot/?$rid=1", "$iothub/methods/res/200/",
+        "$iothub/twin/res/200/?$rid=1", "$iothub/twin/PATCH/properties/desired/?$version=2",
+        "devices/d1/messages/devicebound/%24.to=x", "$iothub/+/GET/?$rid=1", "$iothub/credentials/res/200/?$rid=1",
+        "devices/d1/../d2/messages/events/", "devices//messages/events/", "Devices/d1/messages/events/",
     ])
     func `mqtt 057 a topic that is not the client's closes the connection and stores nothing`(
         _ topic: String

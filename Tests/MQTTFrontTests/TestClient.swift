@@ -114,6 +114,18 @@ final class TestClient: Sendable {
         }
     }
 
+    /// The next packet, which must be a PUBLISH.
+    func receivePublish() async throws -> Publish {
+        let packet = try await receive()
+        guard case .publish(let publish) = packet else { throw Unexpected(packet: packet) }
+        return publish
+    }
+
+    /// Another packet than the one that had to come.
+    struct Unexpected: Error {
+        var packet: Packet
+    }
+
     /// The bytes that the server has sent so far and that were not received.
     func receivedBytes() async throws -> [UInt8] {
         await channel.testingEventLoop.run()

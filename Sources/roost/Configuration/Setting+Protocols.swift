@@ -77,6 +77,12 @@ extension Setting {
             1...86_400,
             "How long a connection whose messages can't be stored is kept before it is closed."
         ),
+        .number(
+            "mqtt.bytesUnread",
+            \.mqtt.bytesUnreadMax,
+            65_536...1_073_741_824,
+            "Bytes that wait for a client that does not take them; beyond, the connection ends."
+        ),
     ]
 
     private static let amqpConnections: [Setting] = [
