@@ -36,7 +36,7 @@ struct DirectWriter: ~Copyable {
     }
 
     /// `O_DIRECT`, which Glibc's module leaves out: the kernel's number for it differs between machines.
-    static var pastThePageCache: CInt {
+    private static var pastThePageCache: CInt {
         #if arch(arm64)
         0o200000
         #else
@@ -72,11 +72,22 @@ struct DirectWriter: ~Copyable {
         return bytes
     }
 
-    /// Closes the descriptor; it is opened again when it is needed.
+    /// Closes the descriptor and frees the staging area; both come back when they are needed.
     mutating func close() {
+        staging.deallocate()
+        staging = UnsafeMutableRawBufferPointer(start: nil, count: 0)
         if let descriptor { Glibc.close(descriptor) }
         descriptor = nil
         lastPageOffset = nil
+    }
+
+    /// Writes whole pages of zeros; false leaves it to the caller.
+    mutating func writeZeros(_ count: Int, at offset: Int64) -> Bool {
+        guard isUsable, count % Self.pageSize == 0, count <= Self.bytesMax, open() else { return false }
+        lastPageOffset = nil
+        reserve(count)
+        UnsafeMutableRawBufferPointer(rebasing: staging[..<count]).initializeMemory(as: UInt8.self, repeating: 0)
+        return writeStaged(count, at: offset)
     }
 
     /// Writes what is staged; false leaves it to the caller to try in the ordinary way, which tells what is wrong.

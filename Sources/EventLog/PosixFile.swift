@@ -81,16 +81,16 @@ final class PosixFile: LogFile {
     /// log's CPU time, and they are never read.
     func prewrite(_ bytes: Int) throws(LogFileError) {
         try reserve(Int64(bytes))
-        let direct = Glibc.open(path, O_WRONLY | O_CLOEXEC | DirectWriter.pastThePageCache)
-        defer { if direct >= 0 { Glibc.close(direct) } }
-        let zeros = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
-        defer { zeros.deallocate() }
-        zeros.initializeMemory(as: UInt8.self, repeating: 0)
+        defer { direct.withLock { $0.close() } }
+        let zeros = [UInt8](repeating: 0, count: min(bytes, 1 << 20))
         var byte = 0
         while byte < bytes {
             let count = min(zeros.count, bytes - byte)
-            var written = direct < 0 ? -1 : pwrite(direct, zeros.baseAddress, count, off_t(byte))
-            if written <= 0 { written = pwrite(descriptor, zeros.baseAddress, count, off_t(byte)) }
+            if direct.withLock({ [byte] in $0.writeZeros(count, at: Int64(byte)) }) {
+                byte += count
+                continue
+            }
+            let written = zeros.withUnsafeBytes { pwrite(descriptor, $0.baseAddress, count, off_t(byte)) }
             if written < 0, errno == EINTR { continue }
             guard written > 0 else { throw PosixFileSystem.failure("write", path) }
             byte += written
