@@ -35,6 +35,8 @@ public struct Limits: Sendable, Hashable {
     public var twins = TwinLimits()
     /// What direct methods may take.
     public var methods = MethodLimits()
+    /// What queues of commands may hold, and how long.
+    public var commands = CommandLimits()
 
     /// Azure's limits.
     public init() {}

@@ -10,6 +10,8 @@ public struct Stores: Sendable {
     public let events: any EventStore
     /// Twins.
     public let twins: any TwinStore
+    /// Commands and feedback.
+    public let commands: any CommandStore
     /// What nodes tell each other.
     public let bus: any HubBus
 
@@ -18,11 +20,13 @@ public struct Stores: Sendable {
         identities: any IdentityStore,
         events: any EventStore,
         twins: any TwinStore = NoTwins(),
+        commands: any CommandStore = NoCommands(),
         bus: any HubBus
     ) {
         self.identities = identities
         self.events = events
         self.twins = twins
+        self.commands = commands
         self.bus = bus
     }
 }
