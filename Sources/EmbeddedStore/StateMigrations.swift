@@ -10,7 +10,7 @@ enum StateMigrations {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1 identities, policies, subscriptions", migrate: self.identities)
         migrator.registerMigration("2 twins and their events", migrate: self.twins)
-        migrator.registerMigration("4 commands and feedback", migrate: CommandSchema.create)
+        migrator.registerMigration("3 commands and feedback", migrate: CommandSchema.create)
         return migrator
     }
 

@@ -62,6 +62,12 @@ public final class Hub: Sendable {
     public let twins: Twins
     /// Calls of its devices' methods.
     public let methods: Methods
+    /// Commands for its devices.
+    public let commands: Commands
+    /// What tells the senders of commands how those ended.
+    public let feedback: Feedback
+    /// What ends commands whose time is over.
+    public let commandExpiry: CommandExpiry
     /// What tells routes of changes of twins.
     public let twinEvents: TwinEvents
     /// What it counts about itself.
@@ -128,6 +134,18 @@ public final class Hub: Sendable {
             identities: stores.identities,
             limits: limits.methods
         )
+        let feedback = Feedback(store: stores.commands, limits: limits.commands.feedback, clock: clock)
+        self.feedback = feedback
+        let commands = Commands(
+            store: stores.commands,
+            directory: directory,
+            feedback: feedback,
+            limits: limits.commands,
+            clock: clock,
+            metrics: metrics
+        )
+        self.commands = commands
+        commandExpiry = CommandExpiry(commands: commands, limits: limits.commands, logger: logger)
         stores.bus.listen { signal in
             switch signal {
             case .identityRevoked(let id, let keeping): directory.revoke(id, keeping: keeping)

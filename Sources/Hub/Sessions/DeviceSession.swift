@@ -17,7 +17,9 @@ public final class DeviceSession {
     let hub: Hub
     let eventLoop: any EventLoop
     private let stamp: TelemetryStamp
-    private var isClosed = false
+    private(set) var isClosed = false
+    /// Whether the connection may have commands locked.
+    var mayHoldCommands = false
     private var twinRequestsOpen = 0
     private var lastReport: EventLoopFuture<Int64>?
 
@@ -128,6 +130,7 @@ public final class DeviceSession {
         isClosed = true
         hub.directory.remove(identity.id, connectionNumber: connectionNumber)
         hub.methods.connectionEnded(connectionNumber)
+        if mayHoldCommands { hub.commands.release(connectionNumber: connectionNumber, of: identity.id.device) }
     }
 }
 

@@ -32,6 +32,12 @@ public final class HubMetrics: Sendable {
     public let eventsOut = Counter()
     /// Bytes of those events, as sent.
     public let eventBytesOut = Counter()
+    /// Commands that were taken in for devices.
+    public let commandsIn = Counter()
+    /// Deliveries of commands to devices, the same one perhaps more than once.
+    public let commandsOut = Counter()
+    /// Commands that ended, in whatever way.
+    public let commandsEnded = Counter()
     /// From the reading of a message to its acknowledgement.
     public let acknowledgementLatency = LatencyHistogram()
 

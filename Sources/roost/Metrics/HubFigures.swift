@@ -70,6 +70,9 @@ struct HubFigures: Sendable {
         page.counter("roost_telemetry_bytes_total", "Bytes of their bodies.", metrics.telemetryBytesIn.value)
         page.counter("roost_events_out_total", "Events that were sent to readers.", metrics.eventsOut.value)
         page.counter("roost_events_out_bytes_total", "Bytes of those events.", metrics.eventBytesOut.value)
+        page.counter("roost_commands_in_total", "Commands that were taken in for devices.", metrics.commandsIn.value)
+        page.counter("roost_commands_out_total", "Deliveries of commands to devices.", metrics.commandsOut.value)
+        page.counter("roost_commands_ended_total", "Commands that ended, in whatever way.", metrics.commandsEnded.value)
         page.histogram(
             "roost_acknowledgement_seconds",
             "From the reading of a message to its acknowledgement.",

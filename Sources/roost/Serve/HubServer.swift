@@ -96,6 +96,7 @@ struct HubServer: Sendable {
                 services: [
                     StoreService(stores: stores, directory: directory, logger: logger), keeper,
                     TwinEventService(events: hub.twinEvents, eventLoop: group.any()),
+                    CommandExpiryService(expiry: hub.commandExpiry),
                     StorageWatch(events: stores.stores.events, gate: gate, logger: logger), listeners,
                 ],
                 abandon: {

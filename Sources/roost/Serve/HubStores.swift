@@ -28,6 +28,7 @@ struct HubStores: Sendable {
             identities: EmbeddedIdentityStore(database, limits: configuration.limits),
             events: EmbeddedEventStore(log: log),
             twins: EmbeddedTwinStore(database, limits: configuration.limits),
+            commands: try EmbeddedCommandStore(database, limits: configuration.limits),
             bus: LocalBus()
         )
     }
