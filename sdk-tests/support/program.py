@@ -173,7 +173,12 @@ class Hub:
 
     def run(self, *arguments: str, check: bool = True) -> str:
         """Runs another command of the program on this hub's data directory and returns its standard output."""
+        code, output, error = self.attempt(*arguments)
+        assert not check or code == 0, f"roost {arguments} ended with {code}: {error}"
+        return output
+
+    def attempt(self, *arguments: str, timeout: float = 60) -> tuple[int, str, str]:
+        """The same, with exit code and standard error."""
         command = [str(program()), *arguments, "--data", str(self.data)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert not check or done.returncode == 0, f"{command} ended with {done.returncode}: {done.stderr}"
-        return done.stdout
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        return done.returncode, done.stdout, done.stderr

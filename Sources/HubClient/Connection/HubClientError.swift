@@ -74,7 +74,14 @@ public struct HubRefusal: Hashable, Sendable, CustomStringConvertible {
     }
 
     private var advice: String {
-        switch self.status {
+        switch self.code {
+        case "DeviceNotOnline":
+            return ". It is not connected, or did not subscribe to methods: give it time with --connect-timeout."
+        case "GatewayTimeout": return ". The device did not answer in time."
+        case "ModuleNotFound": return ". 'roost module list DEVICE' shows what there is."
+        default: break
+        }
+        return switch self.status {
         case 401: ". See that the connection string is this hub's and that its policy has the right."
         case 404: ". 'roost device list' shows what there is."
         case 409: ". Choose another id, or change the device with 'roost device update'."

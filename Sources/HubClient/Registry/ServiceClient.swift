@@ -12,7 +12,7 @@ import NIOSSL
 import Glibc
 #endif
 
-/// What a service asks of a hub over HTTPS: the registry of devices.
+/// What a service asks of a hub over HTTPS: the registry, twins, direct methods, and the clearing of command queues.
 public struct ServiceClient: Sendable {
     /// An answer: its value, and the document as the hub wrote it.
     public struct Answer<Value: Sendable>: Sendable {
@@ -46,7 +46,7 @@ public struct ServiceClient: Sendable {
     private let address: HubAddress
     private let policy: String
     private let key: String
-    private let limits: Limits
+    let limits: Limits
 
     private init(http: HTTPClient, address: HubAddress, policy: String, key: String, limits: Limits) {
         self.http = http
@@ -168,12 +168,24 @@ public struct ServiceClient: Sendable {
         return try await self.send(method, path: path, body: bytes, ifMatch: etag).decoded()
     }
 
-    private func send(
+    /// Sends one request with a token of its own.
+    ///
+    /// - Parameters:
+    ///   - method: what to do.
+    ///   - path: the path, percent-encoded.
+    ///   - query: more of the query, from its `&` on.
+    ///   - body: a JSON text.
+    ///   - etag: the etag that must match, without quotes; `*` is any.
+    ///   - timeout: how long to wait for the answer, or nil for the usual time.
+    /// - Returns: whatever the hub answered.
+    /// - Throws: ``HubClientError`` when there was no answer.
+    func send(
         _ method: HTTPMethod,
         path: String,
         query: String = "",
         body: Data? = nil,
-        ifMatch etag: String? = nil
+        ifMatch etag: String? = nil,
+        timeout: Duration? = nil
     ) async throws -> RawAnswer {
         let scheme = self.address.isPlain ? "http" : "https"
         let host = "\(self.address.bareHostName):\(self.address.httpsPort)"
@@ -189,14 +201,18 @@ public struct ServiceClient: Sendable {
         )
         request.headers.add(name: "Authorization", value: token)
         if let etag {
-            request.headers.add(name: "If-Match", value: "\"\(etag)\"")
+            // The API writes an etag in quotes, whether or not it was given with them.
+            let bare =
+                etag.hasPrefix("\"") && etag.hasSuffix("\"") && etag.count > 1
+                ? String(etag.dropFirst().dropLast()) : etag
+            request.headers.add(name: "If-Match", value: "\"\(bare)\"")
         }
         if let body {
             request.headers.add(name: "Content-Type", value: "application/json; charset=utf-8")
             request.body = .bytes(body)
         }
         do {
-            let response = try await self.http.execute(request, timeout: .init(self.limits.request))
+            let response = try await self.http.execute(request, timeout: .init(timeout ?? self.limits.request))
             let bytes = try await response.body.collect(upTo: self.limits.answerBytes)
             return RawAnswer(
                 status: response.status.code,

@@ -16,12 +16,14 @@ enum CommandError: Error, Hashable, CustomStringConvertible {
     case needsPolicy
     /// Nothing says which device to be.
     case needsDevice
-    /// The device has no symmetric key.
-    case noKey(deviceID: String)
+    /// The device or module has no symmetric key.
+    case noKey(id: String)
     /// The file cannot be read.
     case unreadableFile(String)
     /// A line of the file is not what the command reads.
     case badLine(file: String, line: Int, reason: String)
+    /// What should be JSON is not, or not of the right kind.
+    case badJSON(name: String, reason: String)
     /// What was asked for took effect in part; the failures are printed already.
     case partlyDone(failures: Int)
 
@@ -33,11 +35,13 @@ enum CommandError: Error, Hashable, CustomStringConvertible {
         case .needsDevice:
             "say which device to be with --device, or give the connection string of one."
         case .noKey(let id):
-            "device '\(id)' signs in with a certificate: it has no key."
+            "'\(id)' signs in with a certificate: it has no key."
         case .unreadableFile(let file):
             "cannot read \(file)."
         case .badLine(let file, let line, let reason):
             "\(file), line \(line): \(reason)"
+        case .badJSON(let name, let reason):
+            "\(name) is not the JSON that is needed: \(reason). Give it as text, as @FILE, or as @- for standard input."
         case .partlyDone(let failures):
             "\(failures) \(failures == 1 ? "item" : "items") failed, see above."
         }

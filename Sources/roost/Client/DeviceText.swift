@@ -14,7 +14,7 @@ enum DeviceText {
                 device.deviceID,
                 device.status ?? "-",
                 device.connectionState ?? "-",
-                time(device.lastActivityTime),
+                Sheet.time(device.lastActivityTime),
                 device.authentication?.type ?? "-"
             )
         }
@@ -23,34 +23,52 @@ enum DeviceText {
 
     /// One line for each thing that is known of a device.
     static func sheet(_ device: DeviceIdentity) -> String {
-        var lines: [(String, String)] = [
-            ("device", device.deviceID),
-            ("status", device.status ?? "-"),
-        ]
+        var sheet = Sheet()
+        sheet.add("device", device.deviceID)
+        sheet.add("status", device.status)
         if let reason = device.statusReason, !reason.isEmpty {
-            lines.append(("status reason", reason))
+            sheet.add("status reason", reason)
         }
-        lines += [
-            ("signs in by", device.authentication?.type ?? "-"),
-            ("connection", device.connectionState ?? "-"),
-            ("connection changed", time(device.connectionStateUpdatedTime)),
-            ("last activity", time(device.lastActivityTime)),
-            ("commands waiting", String(device.cloudToDeviceMessageCount ?? 0)),
-            ("generation", device.generationID ?? "-"),
-            ("etag", device.etag ?? "-"),
-        ]
+        sheet.add("signs in by", device.authentication?.type)
+        sheet.add("connection", device.connectionState)
+        sheet.add("connection changed", Sheet.time(device.connectionStateUpdatedTime))
+        sheet.add("last activity", Sheet.time(device.lastActivityTime))
+        sheet.add("commands waiting", String(device.cloudToDeviceMessageCount ?? 0))
+        sheet.add("generation", device.generationID)
+        sheet.add("etag", device.etag)
         if device.capabilities?.iotEdge == true {
-            lines.append(("runs IoT Edge", "yes"))
+            sheet.add("runs IoT Edge", "yes")
         }
-        let width = lines.map(\.0.count).max() ?? 0
-        return lines.map { name, value in
-            name + String(repeating: " ", count: width - name.count + 2) + printable(value) + "\n"
-        }.joined()
+        return sheet.render()
     }
 
-    /// A time of the registry; year 1 is how it writes "never".
-    private static func time(_ text: String?) -> String {
-        guard let text, !text.hasPrefix("0001-") else { return "never" }
-        return text
+    /// One line for each module of a device.
+    static func table(_ modules: [ModuleIdentity]) -> String {
+        var table = Table("MODULE", "CONNECTION", "LAST ACTIVITY", "SIGNS IN BY", "MANAGED BY")
+        for module in modules {
+            table.add(
+                module.moduleID,
+                module.connectionState ?? "-",
+                Sheet.time(module.lastActivityTime),
+                module.authentication?.type ?? "-",
+                module.managedBy ?? "-"
+            )
+        }
+        return table.render()
+    }
+
+    /// One line for each thing that is known of a module.
+    static func sheet(_ module: ModuleIdentity) -> String {
+        var sheet = Sheet()
+        sheet.add("device", module.deviceID)
+        sheet.add("module", module.moduleID)
+        sheet.add("signs in by", module.authentication?.type)
+        sheet.add("managed by", module.managedBy)
+        sheet.add("connection", module.connectionState)
+        sheet.add("connection changed", Sheet.time(module.connectionStateUpdatedTime))
+        sheet.add("last activity", Sheet.time(module.lastActivityTime))
+        sheet.add("generation", module.generationID)
+        sheet.add("etag", module.etag)
+        return sheet.render()
     }
 }

@@ -60,6 +60,34 @@ struct HubTarget: Sendable {
         }
     }
 
+    /// The connection string of a policy for services: of the data directory's hub, or the one that was given.
+    ///
+    /// - Parameter name: the policy, where the hub's file tells its key.
+    /// - Returns: the connection string.
+    /// - Throws: ``CommandError/needsPolicy`` and ``HubFileError``.
+    func serviceConnectionString(policy name: String) throws -> ConnectionString {
+        let (policy, hostName) = try self.policy(named: name)
+        // Service SDKs have no other place for a port that is not 443.
+        return .init(peer: .service(policy: policy.name), hostName: hostName ?? self.address.hostName, key: policy.key)
+    }
+
+    /// The connection string of a policy for readers of the built-in endpoint, in the same way.
+    ///
+    /// - Parameter name: the policy, where the hub's file tells its key.
+    /// - Returns: the connection string.
+    /// - Throws: ``CommandError/needsPolicy`` and ``HubFileError``.
+    func eventHubConnectionString(policy name: String) throws -> ConnectionString {
+        let policy = try self.policy(named: name).policy
+        let peer = ConnectionString.Peer.eventHub(policy: policy.name, name: self.eventHubName)
+        return .init(peer: peer, hostName: self.address.bareHostName, key: policy.key)
+    }
+
+    /// The policy to print: any of the hub's own, or the only one that is known of another.
+    private func policy(named name: String) throws -> (policy: (name: String, key: String), hostName: String?) {
+        guard let file else { return (try self.policy(), nil) }
+        return ((name, try file.serviceConnectionString(policy: name).key), file.serviceHostName)
+    }
+
     /// What a reader of the built-in endpoint reads when nothing else is said.
     ///
     /// - Throws: ``CommandError/needsPolicy`` when the connection string is a device's.

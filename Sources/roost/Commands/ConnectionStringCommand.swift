@@ -35,19 +35,8 @@ struct ServiceConnectionStringCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reportingErrors {
-            let target = try self.hub.resolve()
-            guard let file = target.file else {
-                let given = try target.policy()
-                let string = ConnectionString(
-                    peer: .service(policy: given.name),
-                    hostName: target.address.hostName,
-                    key: given.key
-                )
-                return try printConnectionString(string, json: self.output.json)
-            }
-            let string = try file.serviceConnectionString(policy: self.policy)
-            let reachable = ConnectionString(peer: string.peer, hostName: file.serviceHostName, key: string.key)
-            try printConnectionString(reachable, json: self.output.json)
+            let string = try self.hub.resolve().serviceConnectionString(policy: self.policy)
+            try printConnectionString(string, json: self.output.json)
         }
     }
 }
@@ -67,14 +56,8 @@ struct EventHubConnectionStringCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reportingErrors {
-            let target = try self.hub.resolve()
-            guard let file = target.file else {
-                let given = try target.policy()
-                let peer = ConnectionString.Peer.eventHub(policy: given.name, name: target.eventHubName)
-                let string = ConnectionString(peer: peer, hostName: target.address.bareHostName, key: given.key)
-                return try printConnectionString(string, json: self.output.json)
-            }
-            try printConnectionString(file.eventHubConnectionString(policy: self.policy), json: self.output.json)
+            let string = try self.hub.resolve().eventHubConnectionString(policy: self.policy)
+            try printConnectionString(string, json: self.output.json)
         }
     }
 }
@@ -111,17 +94,25 @@ struct DeviceConnectionStringCommand: AsyncParsableCommand {
 
     /// The key of a device.
     ///
-    /// - Throws: ``CommandError/noKey(deviceID:)`` when it signs in with a certificate.
+    /// - Throws: ``CommandError/noKey(id:)`` when it signs in with a certificate.
     static func key(of device: DeviceIdentity, secondary: Bool = false) throws(CommandError) -> String {
-        let keys = device.authentication?.symmetricKey
-        guard let key = secondary ? keys?.secondaryKey : keys?.primaryKey, !key.isEmpty else {
-            throw .noKey(deviceID: device.deviceID)
-        }
+        try device.authentication.key(secondary: secondary, of: device.deviceID)
+    }
+}
+
+extension DeviceIdentity.Authentication? {
+    /// One of the two keys.
+    ///
+    /// - Throws: ``CommandError/noKey(id:)`` when there is none.
+    func key(secondary: Bool, of id: String) throws(CommandError) -> String {
+        let keys = self?.symmetricKey
+        guard let key = secondary ? keys?.secondaryKey : keys?.primaryKey, !key.isEmpty else { throw .noKey(id: id) }
         return key
     }
 }
 
-private func printConnectionString(_ string: ConnectionString, json: Bool) throws {
+/// Prints a connection string, alone on its line or as the only member of an object.
+func printConnectionString(_ string: ConnectionString, json: Bool) throws {
     guard json else { return print(string.text) }
     let encoder = JSONEncoder()
     encoder.outputFormatting = .withoutEscapingSlashes
