@@ -24,7 +24,7 @@ struct Roost: AsyncParsableCommand {
 
     /// What talks to a running hub as any client does.
     static let clientCommands: [any ParsableCommand.Type] = [
-        DeviceCommand.self, ModuleCommand.self, TwinCommand.self, MethodCommand.self,
+        DeviceCommand.self, ModuleCommand.self, TwinCommand.self, MethodCommand.self, CommandQueueCommand.self,
         ConnectionStringCommand.self,
         EventsCommand.self, SendTelemetryCommand.self, BenchCommand.self,
     ]

@@ -274,14 +274,3 @@ final class EventReaderConnection: ChannelInboundHandler {
 
 @available(*, unavailable)
 extension EventReaderConnection: Sendable {}
-
-extension HubClientError {
-    /// Why something was lost, in the hub's words if it gave any.
-    fileprivate init(_ error: AMQPError?, lost what: String) {
-        guard let error else {
-            self = .closed(during: "the reading of events: \(what) is gone")
-            return
-        }
-        self = .amqpRefused(condition: error.condition.rawValue, description: error.description ?? "")
-    }
-}

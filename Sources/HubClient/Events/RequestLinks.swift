@@ -12,7 +12,7 @@ final class RequestLinks {
     let receiver: Link?
     private let replyTo: String
     private var lastID: UInt64 = 0
-    /// Whether a request was sent.
+    /// Whether a request was sent and its answer did not come.
     private(set) var isWaiting = false
 
     /// Attaches both links; whether they can be used shows ``isReady(_:)``.
@@ -29,6 +29,11 @@ final class RequestLinks {
         inward.target = Target(address: self.replyTo)
         inward.receiverSettleMode = .first
         self.receiver = engine.attach(inward, on: session, credit: 10)
+    }
+
+    /// The answer came: another request may be sent.
+    func answered() {
+        self.isWaiting = false
     }
 
     /// Whether a request may be sent now.

@@ -4,7 +4,6 @@
 
 import ArgumentParser
 import HubClient
-import Synchronization
 
 #if canImport(Glibc)
 import Glibc
@@ -85,34 +84,21 @@ struct EventsCommand: AsyncParsableCommand {
 
 /// Prints events on the reader's thread: a terminal that is slow slows the reading, and nothing piles up here.
 final class EventPrinter: Sendable {
-    private struct State {
-        var left: Int?
-        var seen = 0
-        var failure: HubClientError?
-    }
-
     private let device: String?
     private let json: Bool
-    private let state: Mutex<State>
+    private let tail: Tail
 
     init(device: String?, json: Bool, count: Int?) {
         self.device = device
         self.json = json
-        self.state = Mutex(State(left: count))
+        self.tail = Tail(count: count)
     }
 
     /// Prints an event if it is wanted.
     func received(_ arrived: ArrivedEvent) {
         do throws(HubClientError) {
             let event = try ReceivedEvent(arrived)
-            guard self.device == nil || self.device == event.deviceID else { return }
-            let isWanted = self.state.withLock { state in
-                guard state.left != 0 else { return false }
-                state.left = state.left.map { $0 - 1 }
-                state.seen += 1
-                return true
-            }
-            guard isWanted else { return }
+            guard self.device == nil || self.device == event.deviceID, self.tail.take() else { return }
             print(self.json ? EventText.json(event) : EventText.line(event))
             // A tail that is piped must show each event at once.
             fflush(nil)
@@ -123,31 +109,13 @@ final class EventPrinter: Sendable {
 
     /// Ends the waiting with an error.
     func fail(_ error: HubClientError) {
-        self.state.withLock { $0.failure = $0.failure ?? error }
+        self.tail.fail(error)
     }
 
     /// Waits until all wanted events are printed, or until `patience` seconds passed without one.
     ///
     /// - Throws: `CancellationError`, or the ``HubClientError`` of an event that could not be decoded.
     func untilDone(patience: Double?) async throws {
-        var seen = 0
-        var since = ContinuousClock.now
-        while true {
-            let now = self.state.withLock { $0 }
-            if let failure = now.failure {
-                throw failure
-            }
-            if now.left == 0 {
-                return
-            }
-            if now.seen != seen {
-                seen = now.seen
-                since = .now
-            }
-            if let patience, since.duration(to: .now) > .seconds(patience) {
-                return
-            }
-            try await Task.sleep(for: .milliseconds(20))
-        }
+        try await self.tail.untilDone(patience: patience)
     }
 }

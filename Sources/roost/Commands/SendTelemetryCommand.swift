@@ -52,9 +52,7 @@ struct SendTelemetryCommand: AsyncParsableCommand {
         guard (1...100_000_000).contains(self.count) else { throw ValidationError("--count is 1 to 100000000.") }
         guard (0...86_400).contains(self.interval) else { throw ValidationError("--interval is 0 to 86400.") }
         guard (0...1).contains(self.qos) else { throw ValidationError("--qos is 0 or 1: a hub takes no other.") }
-        for property in self.property where property.isEmpty || property.hasPrefix("=") {
-            throw ValidationError("--property is NAME=VALUE, not '\(property)'.")
-        }
+        try PropertyOption.check(self.property)
     }
 
     func run() async throws {
