@@ -7,11 +7,20 @@
 import pytest
 
 from support.devices import make_device
-from support.program import Hub, may_bind_443
+from support.program import Hub, Loopback, may_bind_443
+from support.proxy import Proxy
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory):
+def second_address():
+    """An address for a proxy: a second name of the hub."""
+    held = Loopback()
+    yield held.address
+    held.release()
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory, second_address):
     """A hub with TLS and plain listeners, for all tests of this process."""
     if not may_bind_443():
         pytest.exit(
@@ -19,7 +28,8 @@ def hub(tmp_path_factory):
             "sudo sysctl net.ipv4.ip_unprivileged_port_start=443",
             returncode=1,
         )
-    hub = Hub(tmp_path_factory.mktemp("hub") / "data", "--plain", "--consumer-group", "second")
+    flags = ("--plain", "--consumer-group", "second", "--host-name", second_address)
+    hub = Hub(tmp_path_factory.mktemp("hub") / "data", *flags)
     try:
         yield hub.start()
     finally:
@@ -34,6 +44,13 @@ def own_hub(tmp_path):
         yield hub
     finally:
         hub.close()
+
+
+@pytest.fixture
+def proxy(hub, second_address):
+    """A network between clients and the hub that fails on command; clients connect to its address."""
+    with Proxy(second_address, hub) as made:
+        yield made
 
 
 @pytest.fixture

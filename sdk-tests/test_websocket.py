@@ -9,7 +9,7 @@ import websocket
 from azure.eventhub import TransportType
 
 from support import mqtt
-from support.reading import client, read
+from support.reading import read
 
 AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
 
@@ -74,19 +74,15 @@ def test_an_unknown_path_or_protocol_gets_no_tunnel(hub, path, protocol):
     assert refusal.value.status_code in (400, 404)
 
 
-@pytest.mark.serial
-def test_event_hubs_015_the_event_hubs_sdk_reads_over_a_websocket(device):
+@pytest.mark.parametrize("kind", ["pyamqp", "pyamqp-async"])
+def test_event_hubs_015_the_event_hubs_sdk_reads_over_a_websocket(device, kind):
     with device.sign_in() as peer:
         peer.send(mqtt.publish(device.topic, b"tunnelled"))
         peer.receive()
-    found = []
-    consumer = client(device.hub, transport_type=TransportType.AmqpOverWebsocket)
-    assert consumer.get_partition_ids() == ["0", "1", "2", "3"]
-
-    def take(context, event):
-        if event.body_as_str() == "tunnelled":
-            found.append(event)
-            consumer.close()
-
-    consumer.receive(on_event=take, partition_id=device.partition, starting_position="-1")
-    assert len(found) == 1
+    # This transport gives a connection one second. A reader without retries and without on_error hides that it
+    # failed, spins for the 30 to 36 s until it claims the partition again, and on a busy machine fails again.
+    (event,) = read(
+        device.hub, kind=kind, device=device.id, partition_id=device.partition, retry_total=5,
+        transport_type=TransportType.AmqpOverWebsocket,
+    )  # fmt: skip
+    assert event.body == b"tunnelled"

@@ -18,26 +18,41 @@ API_VERSION = "2021-04-12"
 
 @dataclasses.dataclass(frozen=True)
 class Device:
+    """A device, or a module of one where `module` is set."""
+
     hub: object
     id: str
     key: str
     secondary_key: str
+    module: str | None = None
+
+    def resource_at(self, host: str) -> str:
+        return f"{host}/devices/{self.id}" + (f"/modules/{self.module}" if self.module else "")
 
     @property
     def connection_string(self) -> str:
-        return f"HostName={self.hub.host};DeviceId={self.id};SharedAccessKey={self.key}"
+        module = f";ModuleId={self.module}" if self.module else ""
+        return f"HostName={self.hub.host};DeviceId={self.id}{module};SharedAccessKey={self.key}"
 
     @property
     def resource(self) -> str:
-        return f"{self.hub.host}/devices/{self.id}"
+        return self.resource_at(self.hub.host)
+
+    @property
+    def client_id(self) -> str:
+        return f"{self.id}/{self.module}" if self.module else self.id
 
     @property
     def username(self) -> str:
-        return f"{self.hub.host}/{self.id}/?api-version={API_VERSION}"
+        return f"{self.hub.host}/{self.client_id}/?api-version={API_VERSION}"
+
+    @property
+    def path(self) -> str:
+        return f"devices/{self.id}" + (f"/modules/{self.module}" if self.module else "")
 
     @property
     def topic(self) -> str:
-        return f"devices/{self.id}/messages/events/"
+        return f"{self.path}/messages/events/"
 
     @property
     def partition(self) -> str:
@@ -48,7 +63,7 @@ class Device:
 
     def connect_packet(self, **options) -> bytes:
         password = options.pop("password", None) or self.token()
-        return mqtt.connect(self.id, options.pop("username", self.username), password, **options)
+        return mqtt.connect(self.client_id, options.pop("username", self.username), password, **options)
 
     def sign_in(self, *, plain: bool = False, **options) -> mqtt.Peer:
         """A raw connection that the hub has accepted."""
@@ -72,6 +87,13 @@ def make_device(hub, name: str = "device", status: str = "enabled") -> Device:
     made = registry(hub).create_device_with_sas(device_id, "", "", status)
     keys = made.authentication.symmetric_key
     return Device(hub, device_id, keys.primary_key, keys.secondary_key)
+
+
+def make_module(device: Device, name: str = "module") -> Device:
+    """A new module of a device with generated keys."""
+    made = registry(device.hub).create_module_with_sas(device.id, name, "", "", "")
+    keys = made.authentication.symmetric_key
+    return Device(device.hub, device.id, keys.primary_key, keys.secondary_key, name)
 
 
 def partition(device_id: str, count: int = 4) -> int:

@@ -132,7 +132,9 @@ class Reading:
         self._hub, self._group = hub, group
         self._options = {"starting_position": "-1", **options}
         self._client_options = {
-            name: self._options.pop(name) for name in ("connection_string", "retry_total") if name in self._options
+            name: self._options.pop(name)
+            for name in ("connection_string", "retry_total", "transport_type")
+            if name in self._options
         }
         self._thread = threading.Thread(target=self._run, daemon=True)
 
