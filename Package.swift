@@ -55,9 +55,10 @@ let package = Package(
     name: "roost",
     products: [
         .executable(name: "roost", targets: ["roost"]),
-        // The hub-free targets, for the fuzzers and benchmarks beside this package.
+        // Targets without sockets and stores, for the fuzzers and benchmarks beside this package.
         .library(name: "AMQP", targets: ["AMQP"]),
         .library(name: "EventLog", targets: ["EventLog"]),
+        .library(name: "HubModel", targets: ["HubModel"]),
         .library(name: "JSON", targets: ["JSON"]),
         .library(name: "MQTT", targets: ["MQTT"]),
     ],

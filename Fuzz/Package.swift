@@ -9,9 +9,12 @@ import PackageDescription
 // swift build -c release -Xswiftc -sanitize=fuzzer,address -Xswiftc -parse-as-library -Xswiftc -use-ld=lld
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 
-/// A fuzzer of one of the hub-free targets.
-func fuzzer(_ name: String, of target: String) -> Target {
-    .executableTarget(name: name, dependencies: ["FuzzDriver", .product(name: target, package: "roost"), nioCore])
+/// A fuzzer of one of the targets without sockets and stores.
+func fuzzer(_ name: String, of targets: String...) -> Target {
+    .executableTarget(
+        name: name,
+        dependencies: ["FuzzDriver", nioCore] + targets.map { .product(name: $0, package: "roost") }
+    )
 }
 
 let package = Package(
@@ -26,5 +29,6 @@ let package = Package(
         fuzzer("fuzz-amqp-engine", of: "AMQP"),
         fuzzer("fuzz-json", of: "JSON"),
         fuzzer("fuzz-mqtt", of: "MQTT"),
+        fuzzer("fuzz-twin", of: "HubModel", "JSON"),
     ]
 )
