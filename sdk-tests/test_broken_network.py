@@ -153,7 +153,7 @@ def test_a_report_that_was_confirmed_is_in_the_twin_whatever_was_cut(hub, device
 
 
 def test_a_wave_of_devices_comes_back_after_a_cut(hub, make, proxy):
-    devices = [make("wave") for _ in range(6)]
+    devices = [make("wave") for _ in range(3)]
     clients = [through(proxy, device) for device in devices]
     together(Client.connect, clients)
     together(lambda client: client.send("0"), clients)
