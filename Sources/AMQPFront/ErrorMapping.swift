@@ -12,7 +12,7 @@ extension AMQPError {
         let condition: AMQPCondition =
             switch error.code {
             case .argumentInvalid, .formatError, .invalidDeviceScope, .deviceDefinedMultipleTimes: .argumentError
-            case .unauthorized, .forbidden: .unauthorizedAccess
+            case .unauthorized, .forbidden, .systemModule: .unauthorizedAccess
             case .deviceNotFound, .moduleNotFound, .deviceNotOnline, .deviceConnectionClosedRemotely: .notFound
             // The .NET SDK takes it for a lost lock (docs/wire/amqp.md#commands).
             case .messageLockLost: .notFound
@@ -22,7 +22,7 @@ extension AMQPError {
             case .invalidResponseWhileProxying: .internalError
             case .deviceAlreadyExists, .moduleAlreadyExists: .notAllowed
             case .preconditionFailed: .preconditionFailed
-            case .quotaExceeded: .resourceLimitExceeded
+            case .quotaExceeded, .tooManyModules: .resourceLimitExceeded
             case .messageTooLarge: .messageSizeExceeded
             case .throttled, .serviceUnavailable, .storageFull: .serverBusy
             case .storageCorrupt, .internalError: .internalError

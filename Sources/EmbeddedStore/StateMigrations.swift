@@ -11,7 +11,12 @@ enum StateMigrations {
         migrator.registerMigration("1 identities, policies, subscriptions", migrate: self.identities)
         migrator.registerMigration("2 twins and their events", migrate: self.twins)
         migrator.registerMigration("3 commands and feedback", migrate: CommandSchema.create)
+        migrator.registerMigration("4 who manages a module", migrate: self.moduleManagers)
         return migrator
+    }
+
+    private static func moduleManagers(_ database: Database) throws {
+        try database.execute(sql: "ALTER TABLE identities ADD COLUMN managedBy TEXT")
     }
 
     private static func twins(_ database: Database) throws {

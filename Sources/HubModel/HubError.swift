@@ -63,6 +63,10 @@ public enum HubErrorCode: Sendable, Hashable, CaseIterable {
     case preconditionFailed
     /// The hub holds as many of these as it may.
     case quotaExceeded
+    /// The device has as many modules as it may.
+    case tooManyModules
+    /// A module of the edge runtime, which services neither make nor change.
+    case systemModule
     /// The message is larger than it may be.
     case messageTooLarge
     /// The caller asks for more than it may just now.

@@ -14,13 +14,13 @@ enum ErrorMapping {
         guard let error = error as? HubError else { return .serverUnavailable }
         switch error.code {
         case .unauthorized, .forbidden, .deviceNotFound, .moduleNotFound, .argumentInvalid, .formatError, .notSupported,
-            .invalidDeviceScope, .deviceDefinedMultipleTimes:
+            .invalidDeviceScope, .deviceDefinedMultipleTimes, .systemModule:
             return .notAuthorized
         case .deviceAlreadyExists, .moduleAlreadyExists, .preconditionFailed, .quotaExceeded, .messageTooLarge,
             .throttled, .serviceUnavailable, .storageFull, .storageCorrupt, .internalError, .deviceNotOnline,
             .deviceConnectionClosedRemotely, .gatewayTimeout, .invalidResponseWhileProxying,
             .deviceMaximumInflightMethodExceeded, .deviceMaximumQueueDepthExceeded, .invalidMessageExpiryTime,
-            .messageLockLost:
+            .messageLockLost, .tooManyModules:
             return .serverUnavailable
         }
     }
@@ -35,8 +35,8 @@ enum ErrorMapping {
             case .argumentInvalid, .invalidDeviceScope, .deviceDefinedMultipleTimes: (400_004, "ArgumentInvalid")
             case .formatError: (400_006, "IotHubFormatError")
             case .notSupported: (400_003, "InvalidOperation")
-            case .unauthorized, .forbidden: (401_002, "IotHubUnauthorizedAccess")
-            case .quotaExceeded: (403_002, "IotHubQuotaExceeded")
+            case .unauthorized, .forbidden, .systemModule: (401_002, "IotHubUnauthorizedAccess")
+            case .quotaExceeded, .tooManyModules: (403_002, "IotHubQuotaExceeded")
             case .deviceNotFound: (404_001, "DeviceNotFound")
             case .moduleNotFound: (404_010, "ModuleNotFound")
             case .deviceAlreadyExists, .moduleAlreadyExists: (409_002, "LinkCreationConflict")

@@ -254,7 +254,6 @@ struct DeviceRoutesTests {
                 (.GET, "/nothing", 404, "GenericNotFound"), (.PATCH, "/devices/d", 405, "GenericMethodNotAllowed"),
                 (.GET, "/devices/missing", 404, "DeviceNotFound"), (.GET, "/twins/d", 404, "DeviceNotFound"),
                 (.POST, "/devices/query", 501, "FeatureNotSupported"),
-                (.GET, "/devices/d/modules", 501, "FeatureNotSupported"),
                 (.GET, "/jobs/v2/query", 501, "FeatureNotSupported"),
                 (.GET, "/configurations", 501, "FeatureNotSupported"),
             ]

@@ -33,6 +33,10 @@ final class BreakableIdentityStore: IdentityStore {
         try await store.devices(after: id, limit: limit)
     }
 
+    func modules(of device: String) async throws -> [RegisteredIdentity] {
+        try await store.modules(of: device)
+    }
+
     func deviceCounts() async throws -> (total: Int, enabled: Int) { try await store.deviceCounts() }
 
     func policies() async throws -> [SharedAccessPolicy] { try await store.policies() }

@@ -34,6 +34,11 @@ public struct EmbeddedIdentityStore: IdentityStore {
         try await self.read { try IdentityRows.devices(after: id, limit: limit, in: $0) }
     }
 
+    /// Lists the modules of a device, ordered by id.
+    public func modules(of device: String) async throws -> [RegisteredIdentity] {
+        try await self.read { try IdentityRows.modules(of: device, in: $0) }
+    }
+
     /// Counts devices: all of them, and those that are enabled.
     public func deviceCounts() async throws -> (total: Int, enabled: Int) {
         try await self.read { try IdentityRows.deviceCounts(in: $0) }

@@ -11,7 +11,8 @@ import NIOCore
 enum IdentityRows {
     private static let columns = """
         device, module, generationID, etag, status, statusReason, statusUpdatedMilliseconds, authentication,
-        primaryKey, secondaryKey, primaryThumbprint, secondaryThumbprint, isEdge, deviceScope, parentScopes
+        primaryKey, secondaryKey, primaryThumbprint, secondaryThumbprint, isEdge, deviceScope, parentScopes,
+        managedBy
         """
 
     static func identity(_ id: IdentityID, in database: Database) throws -> RegisteredIdentity? {
@@ -35,6 +36,13 @@ enum IdentityRows {
         return try Row.fetchAll(statement, arguments: [id ?? "", limit]).map(self.identity)
     }
 
+    static func modules(of device: String, in database: Database) throws -> [RegisteredIdentity] {
+        let statement = try database.cachedStatement(
+            sql: "SELECT \(self.columns) FROM identities WHERE device = ? AND module <> '' ORDER BY module"
+        )
+        return try Row.fetchAll(statement, arguments: [device]).map(self.identity)
+    }
+
     static func deviceCounts(in database: Database) throws -> (total: Int, enabled: Int) {
         guard let row = try Row.fetchOne(database, sql: "SELECT total, enabled FROM deviceCounts") else {
             throw HubError(.storageCorrupt, "The state database has lost its count of devices.")
@@ -52,7 +60,7 @@ enum IdentityRows {
     static func put(_ identity: RegisteredIdentity, in database: Database) throws {
         let statement = try database.cachedStatement(
             sql: """
-                INSERT INTO identities (\(self.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                INSERT INTO identities (\(self.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 ON CONFLICT (device, module) DO UPDATE SET
                     generationID = excluded.generationID, etag = excluded.etag, status = excluded.status,
                     statusReason = excluded.statusReason,
@@ -60,7 +68,8 @@ enum IdentityRows {
                     authentication = excluded.authentication, primaryKey = excluded.primaryKey,
                     secondaryKey = excluded.secondaryKey, primaryThumbprint = excluded.primaryThumbprint,
                     secondaryThumbprint = excluded.secondaryThumbprint, isEdge = excluded.isEdge,
-                    deviceScope = excluded.deviceScope, parentScopes = excluded.parentScopes
+                    deviceScope = excluded.deviceScope, parentScopes = excluded.parentScopes,
+                    managedBy = excluded.managedBy
                 """
         )
         try statement.execute(
@@ -69,7 +78,7 @@ enum IdentityRows {
                 identity.status.rawValue, identity.statusReason, identity.statusUpdatedMilliseconds,
                 identity.authentication.rawValue, identity.symmetricKeys.primary, identity.symmetricKeys.secondary,
                 identity.thumbprints.primary, identity.thumbprints.secondary, identity.isEdge, identity.deviceScope,
-                self.text(identity.parentScopes),
+                self.text(identity.parentScopes), identity.managedBy,
             ]
         )
     }
@@ -110,7 +119,8 @@ enum IdentityRows {
             thumbprints: CredentialPair(primary: row[10], secondary: row[11]),
             isEdge: row[12],
             deviceScope: row[13],
-            parentScopes: try self.strings(row[14])
+            parentScopes: try self.strings(row[14]),
+            managedBy: row[15]
         )
     }
 

@@ -14,7 +14,7 @@ struct IdentityWriter {
         switch write {
         case .put(let identity, let condition):
             let before = try IdentityRows.identity(identity.id, in: database)
-            if let error = self.refusal(identity.id, condition, before) { return .failure(error) }
+            if let error = try self.refusal(identity.id, condition, before, in: database) { return .failure(error) }
             if before == nil, let error = try self.roomRefusal(for: identity.id, in: database) {
                 return .failure(error)
             }
@@ -22,19 +22,26 @@ struct IdentityWriter {
             return .success(before)
         case .delete(let id, let condition):
             let before = try IdentityRows.identity(id, in: database)
-            if let error = self.refusal(id, condition, before) { return .failure(error) }
+            if let error = try self.refusal(id, condition, before, in: database) { return .failure(error) }
             try IdentityRows.remove(id, in: database)
             return .success(before)
         }
     }
 
-    private func refusal(_ id: IdentityID, _ condition: WriteCondition, _ before: RegisteredIdentity?) -> HubError? {
+    private func refusal(
+        _ id: IdentityID,
+        _ condition: WriteCondition,
+        _ before: RegisteredIdentity?,
+        in database: Database
+    ) throws -> HubError? {
         switch (condition, before) {
-        case (.always, _), (.absent, nil), (.present, .some): nil
-        case (.absent, .some): self.alreadyExists(id)
-        case (.present, nil), (.matches, nil): self.notFound(id)
+        case (.always, _), (.absent, nil), (.present, .some): return nil
+        case (.absent, .some): return self.alreadyExists(id)
+        case (.present, nil), (.matches, nil):
+            let device = IdentityID(device: id.device)
+            return self.notFound(try IdentityRows.exists(device, in: database) ? id : device)
         case (.matches(let etag), .some(let before)):
-            before.etag == etag ? nil : HubError(.preconditionFailed, "The entity tag is not the current one.")
+            return before.etag == etag ? nil : HubError(.preconditionFailed, "The entity tag is not the current one.")
         }
     }
 
@@ -48,7 +55,7 @@ struct IdentityWriter {
         guard try IdentityRows.exists(device, in: database) else { return self.notFound(device) }
         let count = try IdentityRows.moduleCount(of: id.device, in: database)
         guard count >= self.limits.modulesPerDeviceMax else { return nil }
-        return HubError(.quotaExceeded, "The device '\(id.device)' has \(count) modules, which is as many as it may.")
+        return HubError(.tooManyModules, "The device '\(id.device)' has \(count) modules, which is as many as it may.")
     }
 
     private func notFound(_ id: IdentityID) -> HubError {

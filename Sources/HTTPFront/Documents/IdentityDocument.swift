@@ -8,12 +8,13 @@ import JSON
 
 /// The identity document as the service API writes and reads it (docs/wire/http.md#identities).
 enum IdentityDocument {
-    /// Writes the document of a device.
+    /// Writes the document of a device or a module.
     static func write(
         _ identity: RegisteredIdentity,
         presence: Directory.Presence?,
         into writer: inout JSONWriter
     ) {
+        guard identity.id.module == nil else { return self.writeModule(identity, presence: presence, into: &writer) }
         let changed = DocumentTime.iso(presence?.changedMilliseconds)
         writer.beginObject()
         writer.member("deviceId", identity.id.device)
@@ -40,6 +41,28 @@ enum IdentityDocument {
         writer.endObject()
     }
 
+    /// A module has neither status nor capabilities nor scopes of its own.
+    private static func writeModule(
+        _ identity: RegisteredIdentity,
+        presence: Directory.Presence?,
+        into writer: inout JSONWriter
+    ) {
+        let changed = DocumentTime.iso(presence?.changedMilliseconds)
+        writer.beginObject()
+        writer.member("moduleId", identity.id.module)
+        writer.member("managedBy", identity.managedBy)
+        writer.member("deviceId", identity.id.device)
+        writer.member("generationId", identity.generationID)
+        writer.member("etag", identity.etag)
+        writer.member("connectionState", presence?.isConnected == true ? "Connected" : "Disconnected")
+        writer.member("connectionStateUpdatedTime", changed)
+        writer.member("lastActivityTime", changed)
+        writer.member("cloudToDeviceMessageCount", 0)
+        writer.name("authentication")
+        self.writeAuthentication(identity, into: &writer)
+        writer.endObject()
+    }
+
     /// Writes the credentials; `type` comes last, for the .NET SDK's other setters change it.
     private static func writeAuthentication(_ identity: RegisteredIdentity, into writer: inout JSONWriter) {
         writer.beginObject()
@@ -57,17 +80,14 @@ enum IdentityDocument {
         writer.endObject()
     }
 
-    /// Reads what a client asks a device to be; members that only the hub sets are ignored, null means absent.
+    /// Reads what a client asks an identity to be; members that only the hub sets are ignored, null means absent.
     ///
     /// Throws `.argumentInvalid` for a member of the wrong type, and for another id than the route's.
     static func draft(_ value: JSONValue, id: IdentityID, idMember: String) throws(HubError) -> IdentityDraft {
         guard value.kind == .object else { throw HubError(.formatError, "The body is no JSON object.") }
-        if let given = try self.string(value, idMember), given != id.device {
-            throw HubError(.argumentInvalid, "\(idMember) is not the ID that the request names.")
-        }
+        try self.check(value, idMember, is: id.device)
+        if let module = id.module { try self.check(value, "moduleId", is: module) }
         var draft = IdentityDraft(id: id)
-        draft.status = try self.status(value)
-        draft.statusReason = try self.string(value, "statusReason")
         if let authentication = try self.object(value, "authentication") {
             draft.authentication = try self.type(authentication)
             draft.symmetricKeys = try self.pair(authentication, "symmetricKey", "primaryKey", "secondaryKey")
@@ -78,6 +98,13 @@ enum IdentityDocument {
                 "secondaryThumbprint"
             )
         }
+        // The rest is of devices: a module follows its device in all of it.
+        guard id.module == nil else {
+            draft.managedBy = try self.string(value, "managedBy")
+            return draft
+        }
+        draft.status = try self.status(value)
+        draft.statusReason = try self.string(value, "statusReason")
         if let edge = try self.object(value, "capabilities")?["iotEdge"], !edge.isNull {
             guard let isEdge = edge.bool else { throw self.wrongType("capabilities.iotEdge") }
             draft.isEdge = isEdge
@@ -91,6 +118,11 @@ enum IdentityDocument {
             }
         }
         return draft
+    }
+
+    private static func check(_ value: JSONValue, _ member: String, is id: String) throws(HubError) {
+        guard let given = try self.string(value, member), given != id else { return }
+        throw HubError(.argumentInvalid, "\(member) is not the ID that the request names.")
     }
 
     private static func status(_ value: JSONValue) throws(HubError) -> IdentityStatus? {

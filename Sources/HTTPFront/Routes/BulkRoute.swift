@@ -8,7 +8,7 @@ import HubModel
 import HummingbirdCore
 import JSON
 
-/// `POST /devices`: many identities in one call.
+/// `POST /devices`: many identities and twins in one call (docs/wire/http.md#bulk).
 extension ServiceResponder {
     func bulk(_ request: Request) async throws -> Response {
         let body = try await self.body(of: request, bytesMax: self.limits.bulkBytesMax)
@@ -16,26 +16,70 @@ extension ServiceResponder {
         let itemsMax = self.hub.limits.bulkOperationsMax
         // Counted before the entries are read, bad ones too.
         guard Array(body.elements.prefix(itemsMax + 1)).count <= itemsMax else {
-            throw HubError(.argumentInvalid, "A bulk call carries 1 to \(itemsMax) devices.")
+            throw HubError(.quotaExceeded, "A bulk call carries 1 to \(itemsMax) devices.")
         }
-        let entries = try body.elements.map { try BulkEntry($0) }
-        let items = entries.compactMap(\.item)
-        var outcomes = items.isEmpty && !entries.isEmpty ? [] : try await self.registry.apply(items)
-        var errors: [(BulkEntry, HubError)] = []
-        for entry in entries {
-            if let error = entry.item == nil ? entry.error : outcomes.removeFirst() { errors.append((entry, error)) }
+        let entries = try body.elements.map { try BulkEntry($0, limits: self.hub.limits.twins) }
+        guard !entries.isEmpty else { throw HubError(.argumentInvalid, "A bulk call carries at least one device.") }
+        var seen: Set<IdentityID> = []
+        for entry in entries where !seen.insert(entry.id).inserted {
+            throw HubError(
+                .deviceDefinedMultipleTimes,
+                "DeviceDefinedMultipleTimes, device ID \(entry.id.device)"
+            )
         }
-        let failed = Set(errors.map { $0.0.id })
-        return self.answer(errors: errors, warnings: entries.filter { $0.hasTwin && !failed.contains($0.id) })
+        var errors = try await self.registered(entries)
+        var warnings = [HubError?](repeating: nil, count: entries.count)
+        for (index, error) in await self.twinErrors(entries, passingOver: errors) {
+            // What is registered stays so; the caller learns that its twin did not follow.
+            if entries[index].item == nil { errors[index] = error } else { warnings[index] = error }
+        }
+        return self.answer(entries, errors: errors, warnings: warnings)
     }
 
-    private func answer(errors: [(BulkEntry, HubError)], warnings: [BulkEntry]) -> Response {
+    /// Carries out what concerns identities; answers in the order of entries what went wrong.
+    private func registered(_ entries: [BulkEntry]) async throws -> [HubError?] {
+        let items = entries.compactMap(\.item)
+        var outcomes = items.isEmpty ? [] : try await self.registry.apply(items)[...]
+        return entries.map { entry in
+            entry.item == nil ? entry.error : outcomes.removeFirst()
+        }
+    }
+
+    /// Carries out what concerns twins, all at once so that the store syncs once; answers what went wrong.
+    private func twinErrors(
+        _ entries: [BulkEntry],
+        passingOver errors: [HubError?]
+    ) async -> [(index: Int, error: HubError)] {
+        let twins = self.hub.twins
+        return await withTaskGroup(of: (Int, HubError)?.self) { group in
+            for (index, entry) in entries.enumerated() where errors[index] == nil {
+                guard let part = entry.twin else { continue }
+                group.addTask {
+                    do {
+                        try await twins.apply(part.change, to: entry.id, ifMatch: part.ifMatch)
+                        return nil
+                    } catch let error as HubError {
+                        return (index, error)
+                    } catch {
+                        return (index, HubError(.internalError, "The twin could not be written."))
+                    }
+                }
+            }
+            var failed: [(Int, HubError)] = []
+            for await case let failure? in group { failed.append(failure) }
+            return failed
+        }
+    }
+
+    private func answer(_ entries: [BulkEntry], errors: [HubError?], warnings: [HubError?]) -> Response {
+        let isSuccessful = errors.allSatisfy { $0 == nil }
         var writer = JSONWriter()
         writer.beginObject()
-        writer.member("isSuccessful", errors.isEmpty)
+        writer.member("isSuccessful", isSuccessful)
         writer.name("errors")
         writer.beginArray()
-        for (entry, error) in errors {
+        for (entry, error) in zip(entries, errors) {
+            guard let error else { continue }
             writer.beginObject()
             entry.writeID(into: &writer)
             // A name of the table: the .NET SDK fails on any other.
@@ -47,19 +91,17 @@ extension ServiceResponder {
         writer.endArray()
         writer.name("warnings")
         writer.beginArray()
-        for entry in warnings {
+        for (entry, warning) in zip(entries, warnings) {
+            guard let warning else { continue }
             writer.beginObject()
             entry.writeID(into: &writer)
             writer.member("warningCode", "DeviceRegisteredWithoutTwin")
-            writer.member(
-                "warningStatus",
-                "This hub does not take twins in bulk calls yet; tags and properties were ignored."
-            )
+            writer.member("warningStatus", warning.message)
             writer.endObject()
         }
         writer.endArray()
         writer.endObject()
-        guard !errors.isEmpty else { return .json(writer) }
+        guard !isSuccessful else { return .json(writer) }
         var response = Response.json(writer, status: .badRequest)
         response.headers[.iotHubErrorCode] = "BulkRegistryOperationFailure"
         response.headers[.bulkErrorCode] = "BulkRegistryOperationFailure"
@@ -68,38 +110,39 @@ extension ServiceResponder {
 }
 
 /// One item of a bulk call as it was sent: what it asks for, or why that can't be.
-struct BulkEntry {
+struct BulkEntry: Sendable {
+    /// What an item asks of the twin.
+    struct TwinPart: Sendable {
+        var change: TwinChange
+        var ifMatch: IfMatch?
+    }
+
     let id: IdentityID
     let operation: String
-    /// Whether it carries parts of a twin.
-    let hasTwin: Bool
-    private let outcome: Result<BulkItem, HubError>
-
-    /// The item for the registry, nil where the entry is wrong in itself.
-    var item: BulkItem? {
-        guard case .success(let item) = self.outcome else { return nil }
-        return item
-    }
-
+    /// What the registry is to do; nil where the entry is wrong in itself, and where only the twin is meant.
+    private(set) var item: BulkItem?
+    /// What is to become of the twin, nil where the item does not say.
+    private(set) var twin: TwinPart?
     /// What is wrong with the entry in itself.
-    var error: HubError? {
-        guard case .failure(let error) = self.outcome else { return nil }
-        return error
-    }
+    private(set) var error: HubError?
 
     /// Reads an entry.
     ///
     /// - Throws: `.formatError` or `.argumentInvalid` where not even its id can be told
-    init(_ value: JSONValue) throws(HubError) {
+    init(_ value: JSONValue, limits: TwinLimits) throws(HubError) {
         guard value.kind == .object else { throw HubError(.formatError, "An item of the body is no JSON object.") }
         guard let device = try IdentityDocument.string(value, "id") else {
             throw HubError(.argumentInvalid, "An item of the body has no id.")
         }
-        let id = IdentityID(device: device, module: try IdentityDocument.string(value, "moduleId"))
-        self.id = id
+        self.id = IdentityID(device: device, module: try IdentityDocument.string(value, "moduleId"))
         self.operation = try IdentityDocument.string(value, "importMode") ?? "createOrUpdate"
-        self.hasTwin = ["tags", "properties"].contains { name in value[name].map { !$0.isNull } ?? false }
-        self.outcome = Self.read(value, id: id, mode: self.operation)
+        do throws(HubError) {
+            try self.read(value, limits: limits)
+        } catch {
+            self.item = nil
+            self.twin = nil
+            self.error = error
+        }
     }
 
     /// Writes who the entry is about.
@@ -108,30 +151,42 @@ struct BulkEntry {
         writer.member("moduleId", self.id.module)
     }
 
-    private static func read(_ value: JSONValue, id: IdentityID, mode text: String) -> Result<BulkItem, HubError> {
-        do throws(HubError) {
-            guard id.module == nil else { throw HubError(.notSupported, "This hub does not offer modules yet.") }
-            let suffix = "ifmatchetag"
-            let lower = text.lowercased()
-            let checksETag = lower.hasSuffix(suffix)
-            let name = checksETag ? lower.dropLast(suffix.count) : lower[...]
-            guard name != "updatetwin" else {
-                throw HubError(.notSupported, "This hub does not take twins in bulk calls yet.")
-            }
-            guard let mode = BulkMode.allCases.first(where: { $0.rawValue.lowercased() == name }) else {
-                throw HubError(.argumentInvalid, "importMode is none of the known ones.")
-            }
-            var item = BulkItem(draft: IdentityDraft(id: id), mode: mode)
-            if mode != .delete { item.draft = try IdentityDocument.draft(value, id: id, idMember: "id") }
-            if checksETag {
-                guard let etag = try IdentityDocument.string(value, "eTag") else {
-                    throw HubError(.argumentInvalid, "importMode \(text) needs an eTag.")
-                }
-                item.ifMatch = IfMatch(header: etag)
-            }
-            return .success(item)
-        } catch {
-            return .failure(error)
+    private mutating func read(_ value: JSONValue, limits: TwinLimits) throws(HubError) {
+        let suffix = "ifmatchetag"
+        let lower = self.operation.lowercased()
+        let checksETag = lower.hasSuffix(suffix)
+        let name = checksETag ? lower.dropLast(suffix.count) : lower[...]
+        if name == "updatetwin" {
+            self.twin = TwinPart(
+                change: try TwinChange(serviceDocument: value, replaces: false, limits: limits),
+                ifMatch: checksETag ? try Self.etag(value, "twinETag", self.operation) : nil
+            )
+            return
         }
+        guard let mode = BulkMode.allCases.first(where: { $0.rawValue.lowercased() == name }) else {
+            throw HubError(.argumentInvalid, "importMode is none of the known ones.")
+        }
+        var item = BulkItem(draft: IdentityDraft(id: self.id), mode: mode)
+        if checksETag { item.ifMatch = try Self.etag(value, "eTag", self.operation) }
+        if mode != .delete {
+            item.draft = try IdentityDocument.draft(value, id: self.id, idMember: "id")
+            try self.readTwin(value, checksETag: checksETag, limits: limits)
+        }
+        self.item = item
+    }
+
+    /// The parts of a twin that are registered with an identity; they replace those that an older one had.
+    private mutating func readTwin(_ value: JSONValue, checksETag: Bool, limits: TwinLimits) throws(HubError) {
+        let change = try TwinChange(serviceDocument: value, replaces: true, limits: limits)
+        if case .replace(nil, nil) = change { return }
+        let etag = checksETag ? try IdentityDocument.string(value, "twinETag") : nil
+        self.twin = TwinPart(change: change, ifMatch: IfMatch(header: etag))
+    }
+
+    private static func etag(_ value: JSONValue, _ member: String, _ mode: String) throws(HubError) -> IfMatch {
+        guard let ifMatch = IfMatch(header: try IdentityDocument.string(value, member)) else {
+            throw HubError(.argumentInvalid, "importMode \(mode) needs \(member).")
+        }
+        return ifMatch
     }
 }

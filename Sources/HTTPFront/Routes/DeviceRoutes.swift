@@ -8,21 +8,21 @@ import HubModel
 import HummingbirdCore
 import JSON
 
-/// `/devices`, `/devices/{id}` and `/statistics`.
+/// `/devices`, `/devices/{id}`, `/devices/{id}/modules`, `/devices/{id}/modules/{id}` and `/statistics`.
 extension ServiceResponder {
-    func device(_ id: String) async throws -> Response {
-        self.answer(try await self.registry.identity(IdentityID(device: id)))
+    func identity(_ id: IdentityID) async throws -> Response {
+        self.answer(try await self.registry.identity(id))
     }
 
-    func putDevice(_ id: String, _ request: Request) async throws -> Response {
+    func putIdentity(_ id: IdentityID, _ request: Request) async throws -> Response {
         let body = try await self.body(of: request, bytesMax: self.limits.documentBytesMax)
-        let draft = try IdentityDocument.draft(body, id: IdentityID(device: id), idMember: "deviceId")
+        let draft = try IdentityDocument.draft(body, id: id, idMember: "deviceId")
         let ifMatch = IfMatch(header: request.headers[.ifMatch])
         return self.answer(try await self.registry.put(draft, ifMatch: ifMatch))
     }
 
-    func deleteDevice(_ id: String, _ request: Request) async throws -> Response {
-        try await self.registry.delete(IdentityID(device: id), ifMatch: IfMatch(header: request.headers[.ifMatch]))
+    func deleteIdentity(_ id: IdentityID, _ request: Request) async throws -> Response {
+        try await self.registry.delete(id, ifMatch: IfMatch(header: request.headers[.ifMatch]))
         return Response(status: .noContent)
     }
 
@@ -32,14 +32,11 @@ extension ServiceResponder {
             guard let number = Int(text) else { throw HubError(.argumentInvalid, "top is not a number.") }
             top = number
         }
-        let devices = try await self.registry.devices(top: top)
-        var writer = JSONWriter()
-        writer.beginArray()
-        for device in devices {
-            IdentityDocument.write(device, presence: self.hub.directory.presence(of: device.id), into: &writer)
-        }
-        writer.endArray()
-        return .json(writer)
+        return self.answer(try await self.registry.devices(top: top))
+    }
+
+    func listModules(_ device: String) async throws -> Response {
+        self.answer(try await self.registry.modules(of: device))
     }
 
     func deviceStatistics() async throws -> Response {
@@ -61,11 +58,26 @@ extension ServiceResponder {
         return .json(writer)
     }
 
-    private func answer(_ device: RegisteredIdentity) -> Response {
+    /// The path of an identity, which a narrow token must cover.
+    static func path(of id: IdentityID) -> String {
+        "devices/\(id.device)" + (id.module.map { "/modules/\($0)" } ?? "")
+    }
+
+    private func answer(_ identities: [RegisteredIdentity]) -> Response {
         var writer = JSONWriter()
-        IdentityDocument.write(device, presence: self.hub.directory.presence(of: device.id), into: &writer)
+        writer.beginArray()
+        for identity in identities {
+            IdentityDocument.write(identity, presence: self.hub.directory.presence(of: identity.id), into: &writer)
+        }
+        writer.endArray()
+        return .json(writer)
+    }
+
+    private func answer(_ identity: RegisteredIdentity) -> Response {
+        var writer = JSONWriter()
+        IdentityDocument.write(identity, presence: self.hub.directory.presence(of: identity.id), into: &writer)
         var response = Response.json(writer)
-        response.headers[.eTag] = "\"\(device.etag)\""
+        response.headers[.eTag] = "\"\(identity.etag)\""
         return response
     }
 }

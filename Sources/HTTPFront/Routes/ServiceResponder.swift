@@ -61,19 +61,31 @@ struct ServiceResponder: Sendable {
         switch (route, self.method(request)) {
         case (.device(let id), .get):
             try self.allow(principal, .registryRead, "devices/\(id)")
-            return try await self.device(id)
+            return try await self.identity(IdentityID(device: id))
         case (.device(let id), .put):
             try self.allow(principal, .registryWrite, "devices/\(id)")
-            return try await self.putDevice(id, request)
+            return try await self.putIdentity(IdentityID(device: id), request)
         case (.device(let id), .delete):
             try self.allow(principal, .registryWrite, "devices/\(id)")
-            return try await self.deleteDevice(id, request)
+            return try await self.deleteIdentity(IdentityID(device: id), request)
         case (.devices, .get):
             try self.allow(principal, .registryRead, "devices")
             return try await self.listDevices(query)
         case (.devices, .post):
             try self.allow(principal, .registryWrite, "devices")
             return try await self.bulk(request)
+        case (.modules(let device), .get):
+            try self.allow(principal, .registryRead, "devices/\(device)/modules")
+            return try await self.listModules(device)
+        case (.module(let id), .get):
+            try self.allow(principal, .registryRead, Self.path(of: id))
+            return try await self.identity(id)
+        case (.module(let id), .put):
+            try self.allow(principal, .registryWrite, Self.path(of: id))
+            return try await self.putIdentity(id, request)
+        case (.module(let id), .delete):
+            try self.allow(principal, .registryWrite, Self.path(of: id))
+            return try await self.deleteIdentity(id, request)
         case (.deviceStatistics, .get):
             try self.allow(principal, .registryRead, "statistics/devices")
             return try await self.deviceStatistics()

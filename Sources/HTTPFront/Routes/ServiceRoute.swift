@@ -11,6 +11,10 @@ enum ServiceRoute: Hashable {
     case devices
     /// One device.
     case device(String)
+    /// All modules of a device.
+    case modules(String)
+    /// One module.
+    case module(IdentityID)
     /// The count of devices.
     case deviceStatistics
     /// The count of connections.
@@ -40,7 +44,7 @@ enum ServiceRoute: Hashable {
         switch (words.first, segments.count) {
         case ("devices", 1): self = .devices
         case ("devices", 2): self = .device(segments[1])
-        case ("devices", _): self = Self.belowDevice(words)
+        case ("devices", _): self = Self.belowDevice(segments, words)
         case ("statistics", 2) where words[1] == "devices": self = .deviceStatistics
         case ("statistics", 2) where words[1] == "service": self = .serviceStatistics
         case ("twins", _) where words.last == "methods": self = .later("direct methods", .numbered)
@@ -55,9 +59,10 @@ enum ServiceRoute: Hashable {
         }
     }
 
-    private static func belowDevice(_ words: [String]) -> ServiceRoute {
+    private static func belowDevice(_ segments: [String], _ words: [String]) -> ServiceRoute {
         switch words[2] {
-        case "modules": .later("modules", .named)
+        case "modules" where segments.count == 3: .modules(segments[1])
+        case "modules" where segments.count == 4: .module(IdentityID(device: segments[1], module: segments[3]))
         case "messages", "commands": .later("commands to devices", .named)
         case "files": .later("file upload", .named)
         case "applyconfigurationcontent": .later("automatic device management", .named)

@@ -24,6 +24,8 @@ public struct IdentityDraft: Sendable, Hashable {
     public var deviceScope: String?
     /// The scopes of its parents.
     public var parentScopes: [String] = []
+    /// What manages a module, in the client's own words.
+    public var managedBy: String?
 
     /// Makes a draft that leaves all to the hub.
     public init(id: IdentityID) {
@@ -36,6 +38,7 @@ struct IdentityRules {
     static let statusReasonLengthMax = 128
     static let keyBytes = 16...64
     static let generatedKeyBytes = 32
+    static let systemModules = ["$edgeAgent", "$edgeHub"]
     static let scopePrefix = "ms-azure-iot-edge://"
 
     let allowsSampleKeys: Bool
@@ -66,7 +69,8 @@ struct IdentityRules {
             authentication: type,
             symmetricKeys: type == .sas ? try self.keys(draft.symmetricKeys) : CredentialPair(),
             thumbprints: type == .selfSigned ? try self.thumbprints(draft.thumbprints) : CredentialPair(),
-            isEdge: draft.isEdge
+            isEdge: draft.isEdge,
+            managedBy: draft.id.module == nil ? nil : draft.managedBy
         )
         self.placeInScopes(&identity, draft, existing: existing)
         return identity

@@ -38,10 +38,11 @@ extension Registry {
     ///
     /// All are committed together; only those that another change came in between are tried by themselves.
     ///
-    /// - Throws: `.argumentInvalid` for no or too many items, `.deviceDefinedMultipleTimes` for the same identity twice
+    /// - Throws: `.argumentInvalid` for no items, `.quotaExceeded` for too many, `.deviceDefinedMultipleTimes` for the same identity twice
     public func apply(_ items: [BulkItem]) async throws -> [HubError?] {
-        guard (1...self.limits.bulkOperationsMax).contains(items.count) else {
-            throw HubError(.argumentInvalid, "A bulk call carries 1 to \(self.limits.bulkOperationsMax) devices.")
+        guard !items.isEmpty else { throw HubError(.argumentInvalid, "A bulk call carries at least one device.") }
+        guard items.count <= self.limits.bulkOperationsMax else {
+            throw HubError(.quotaExceeded, "A bulk call carries 1 to \(self.limits.bulkOperationsMax) devices.")
         }
         var seen: Set<IdentityID> = []
         for item in items where !seen.insert(item.draft.id).inserted {

@@ -71,8 +71,8 @@ public final class Registry: Sendable {
 
     /// Creates an identity, or with `ifMatch` replaces what callers may set of one.
     ///
-    /// - Throws: `.argumentInvalid`, `.deviceAlreadyExists`, `.deviceNotFound`, `.preconditionFailed`, `.quotaExceeded`
-    ///   and their like for modules
+    /// - Throws: `.argumentInvalid`, `.deviceAlreadyExists`, `.deviceNotFound`, `.preconditionFailed`, `.quotaExceeded`,
+    ///   their like for modules, and `.systemModule`
     public func put(_ draft: IdentityDraft, ifMatch: IfMatch?) async throws -> RegisteredIdentity {
         let mode: BulkMode = ifMatch == nil ? .create : .update
         let item = BulkItem(draft: draft, mode: mode, ifMatch: ifMatch)
@@ -86,7 +86,9 @@ public final class Registry: Sendable {
     ///
     /// - Throws: `.deviceNotFound`, `.moduleNotFound`, `.preconditionFailed`
     public func delete(_ id: IdentityID, ifMatch: IfMatch?) async throws {
-        _ = try await self.identity(id)
+        guard IdentityID.isLegal(id.device), id.module.map({ IdentityID.isLegal($0) }) ?? true else {
+            throw HubError(.argumentInvalid, "The ID holds characters that are not allowed, or is too long.")
+        }
         _ = try await self.write(
             BulkItem(draft: IdentityDraft(id: id), mode: .delete, ifMatch: ifMatch),
             checksScopes: false
@@ -102,6 +104,16 @@ public final class Registry: Sendable {
             throw HubError(.argumentInvalid, "top is a number from 1 to \(self.limits.deviceListPageMax).")
         }
         return try await self.store.devices(after: nil, limit: limit)
+    }
+
+    /// Lists the modules of a device ordered by id.
+    ///
+    /// - Throws: `.argumentInvalid` for an illegal id, `.deviceNotFound`
+    public func modules(of device: String) async throws -> [RegisteredIdentity] {
+        let modules = try await self.store.modules(of: device)
+        // Most answers need no second read: where there is a module there is its device.
+        if modules.isEmpty { _ = try await self.identity(IdentityID(device: device)) }
+        return modules
     }
 
     /// Counts devices: all of them, and those that are enabled.
@@ -171,8 +183,10 @@ public final class Registry: Sendable {
         if case .etags? = item.ifMatch { return false }
         switch error.code {
         case .preconditionFailed: return true
-        case .deviceAlreadyExists, .moduleAlreadyExists, .deviceNotFound:
+        case .deviceAlreadyExists, .moduleAlreadyExists, .moduleNotFound:
             return item.mode == .createOrUpdate && item.ifMatch == nil
+        // To a module it says that there is no device to make it on.
+        case .deviceNotFound: return item.mode == .createOrUpdate && item.ifMatch == nil && item.draft.id.module == nil
         default: return false
         }
     }
@@ -184,13 +198,16 @@ public final class Registry: Sendable {
 
     /// Turns an item into writes that hold only while the identity is as it was read.
     func prepare(_ item: BulkItem, existing: RegisteredIdentity?) throws -> Prepared {
+        if let module = item.draft.id.module, IdentityRules.systemModules.contains(module) {
+            throw HubError(.systemModule, "The module '\(module)' belongs to the edge runtime.")
+        }
         if case .etags(let tags)? = item.ifMatch, let existing, !tags.contains(existing.etag) {
             throw HubError(.preconditionFailed, "The entity tag is not the current one.")
         }
         let condition: WriteCondition
         switch (item.mode, existing) {
         case (.create, _): condition = .absent
-        case (.createOrUpdate, nil) where item.ifMatch == nil: condition = .absent
+        case (.createOrUpdate, nil): condition = .absent
         case (_, nil): condition = .present
         case (_, .some(let existing)): condition = .matches(etag: existing.etag)
         }
@@ -206,8 +223,10 @@ public final class Registry: Sendable {
             nowMilliseconds: self.clock.milliseconds
         )
         var writes: [IdentityWrite] = [.put(after, condition)]
-        if after.isEdge, after.id.module == nil, existing?.isEdge != true, condition != .present {
-            writes += ["$edgeAgent", "$edgeHub"].map { .put(self.systemModule($0, of: after), .absent) }
+        // A create that is going to be refused must not leave modules on the device that is there.
+        let isRefused = item.mode == .create && existing != nil
+        if after.isEdge, after.id.module == nil, existing?.isEdge != true, condition != .present, !isRefused {
+            writes += IdentityRules.systemModules.map { .put(self.systemModule($0, of: after), .absent) }
         }
         return Prepared(writes: writes, after: after)
     }

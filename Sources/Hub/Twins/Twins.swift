@@ -45,13 +45,24 @@ public struct Twins: Sendable {
     ///   `.argumentInvalid`
     public func write(_ id: IdentityID, body: ByteBuffer, replaces: Bool, ifMatch: IfMatch?) async throws -> Document {
         let change = try TwinChange(serviceBody: body, replaces: replaces, limits: self.limits)
+        let commit = try await self.commit(change, of: id, ifMatch: ifMatch)
+        return try self.document(commit.update.twin, commit.identity)
+    }
+
+    /// Carries out a back end's change and returns when it is durable.
+    ///
+    /// - Throws: `HubError`: `.deviceNotFound`, `.moduleNotFound`, `.preconditionFailed`, `.argumentInvalid`
+    public func apply(_ change: TwinChange, to id: IdentityID, ifMatch: IfMatch?) async throws {
+        _ = try await self.commit(change, of: id, ifMatch: ifMatch)
+    }
+
+    private func commit(_ change: TwinChange, of id: IdentityID, ifMatch: IfMatch?) async throws -> TwinCommit {
         var step = self.step(id, change)
         if case .etags(let etags)? = ifMatch { step.ifMatch = etags }
         let submitted = step
-        let commit = try await withCheckedThrowingContinuation { continuation in
+        return try await withCheckedThrowingContinuation { continuation in
             self.submit(submitted) { continuation.resume(with: $0) }
         }
-        return try self.document(commit.update.twin, commit.identity)
     }
 
     private func document(_ twin: Twin, _ identity: RegisteredIdentity) throws(HubError) -> Document {

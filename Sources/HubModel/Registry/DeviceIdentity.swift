@@ -62,6 +62,8 @@ public struct RegisteredIdentity: Sendable, Hashable {
     public var deviceScope: String?
     /// The scopes of its parents, as they were given.
     public var parentScopes: [String]
+    /// What manages a module, in the client's own words; nil where nobody said, and for devices.
+    public var managedBy: String?
 
     /// Makes a document.
     public init(
@@ -76,7 +78,8 @@ public struct RegisteredIdentity: Sendable, Hashable {
         thumbprints: CredentialPair = CredentialPair(),
         isEdge: Bool = false,
         deviceScope: String? = nil,
-        parentScopes: [String] = []
+        parentScopes: [String] = [],
+        managedBy: String? = nil
     ) {
         self.id = id
         self.generationID = generationID
@@ -90,5 +93,6 @@ public struct RegisteredIdentity: Sendable, Hashable {
         self.isEdge = isEdge
         self.deviceScope = deviceScope
         self.parentScopes = parentScopes
+        self.managedBy = managedBy
     }
 }

@@ -34,11 +34,14 @@ public protocol IdentityStore: Sendable {
     ///
     /// Answers each write, in order: with the identity as it was before it (nil where there was none), or with
     /// `.deviceAlreadyExists`, `.moduleAlreadyExists`, `.deviceNotFound`, `.moduleNotFound`, `.preconditionFailed`
-    /// or `.quotaExceeded`.
+    /// `.quotaExceeded` or `.tooManyModules`.
     func apply(_ writes: [IdentityWrite]) async throws -> [Result<RegisteredIdentity?, HubError>]
 
     /// Lists devices without their modules, ordered by the bytes of their ids, those after `id` only, at most `limit`.
     func devices(after id: String?, limit: Int) async throws -> [RegisteredIdentity]
+
+    /// Lists the modules of a device, ordered by the bytes of their ids; none where there is no such device.
+    func modules(of device: String) async throws -> [RegisteredIdentity]
 
     /// Counts devices without their modules: all of them, and those that are enabled.
     func deviceCounts() async throws -> (total: Int, enabled: Int)

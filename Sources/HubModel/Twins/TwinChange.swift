@@ -22,7 +22,13 @@ public enum TwinChange: Sendable {
     /// - Throws: `HubError`: `.formatError` for what is no JSON object, `.argumentInvalid` for a value that breaks a
     ///   rule of twins
     public init(serviceBody body: ByteBuffer, replaces: Bool, limits: TwinLimits) throws(HubError) {
-        let root = try Self.object(body, limits: limits)
+        try self.init(serviceDocument: Self.object(body, limits: limits), replaces: replaces, limits: limits)
+    }
+
+    /// Reads a back end's change from an object that was parsed as part of a larger text, such as an item of a bulk call.
+    ///
+    /// - Throws: `HubError(.argumentInvalid)` for a value that breaks a rule of twins
+    public init(serviceDocument root: JSONValue, replaces: Bool, limits: TwinLimits) throws(HubError) {
         let tags = try root["tags"].flatMap { value throws(HubError) -> TwinObject? in
             try TwinObject(value, of: .tags, limits: limits)
         }

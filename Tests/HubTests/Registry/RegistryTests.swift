@@ -279,7 +279,7 @@ struct RegistryTests {
 
     @Test func `rest_service 051 too many items and the same one twice are refused`() async throws {
         let items = (0...100).map { BulkItem(draft: self.draft("d\($0)"), mode: .create) }
-        #expect(await self.code { try await self.registry.apply(items) } == .argumentInvalid)
+        #expect(await self.code { try await self.registry.apply(items) } == .quotaExceeded)
         #expect(await self.code { try await self.registry.apply([]) } == .argumentInvalid)
         #expect(await self.code { try await self.registry.apply([items[0], items[0]]) } == .deviceDefinedMultipleTimes)
         #expect(try await self.registry.devices(top: nil).isEmpty)

@@ -33,7 +33,8 @@ struct IdentityStoreTests {
             thumbprints: CredentialPair(primary: nil, secondary: "AB:CD"),
             isEdge: true,
             deviceScope: "scope-1",
-            parentScopes: ["scope-2", "with \"quotes\""]
+            parentScopes: ["scope-2", "with \"quotes\""],
+            managedBy: "edge"
         )
     }
 
@@ -66,6 +67,15 @@ struct IdentityStoreTests {
         _ = try await self.put(self.document("dev1"))
         #expect(try await self.store.identity(IdentityID(device: "DEV1")) == nil)
         #expect(try await self.store.identity(IdentityID(device: "dev1", module: "m")) == nil)
+    }
+
+    @Test func `modules are listed by the bytes of their ids and without their device`() async throws {
+        for module in [nil, "b", "B", "a"] { _ = try await self.put(self.document("dev1", module)) }
+        _ = try await self.put(self.document("dev10"))
+        _ = try await self.put(self.document("dev10", "c"))
+        #expect(try await self.store.modules(of: "dev1").map(\.id.module) == ["B", "a", "b"])
+        #expect(try await self.store.modules(of: "dev1").first == self.document("dev1", "B"))
+        #expect(try await self.store.modules(of: "dev2").isEmpty)
     }
 
     @Test func `each write of a step succeeds or fails by itself and is answered in order`() async throws {
@@ -142,7 +152,7 @@ struct IdentityStoreTests {
             if case .failure(let error) = outcome { return error.code }
             return nil
         }
-        #expect(codes == [nil, nil, .quotaExceeded, nil, nil, .quotaExceeded, nil])
+        #expect(codes == [nil, nil, .quotaExceeded, nil, nil, .tooManyModules, nil])
     }
 
     @Test func `devices are listed by the bytes of their ids without modules, after an id, up to a limit`() async throws
