@@ -63,6 +63,18 @@ struct HTTPFailure: Error, Hashable {
         failure.closes = true
         return failure
     }
+    static let invalidPolicyKey = HTTPFailure(
+        .badRequest,
+        "InvalidPolicyKey",
+        400_035,
+        "policyKey is 'primaryKey', 'secondaryKey' or 'both'."
+    )
+    static let clientGone = HTTPFailure(
+        HTTPResponse.Status(code: 499, reasonPhrase: "Client Closed Request"),
+        "ClientClosedRequest",
+        499_000,
+        "The client did not wait for the answer."
+    )
     static func notYet(_ what: String) -> HTTPFailure {
         HTTPFailure(.notImplemented, "FeatureNotSupported", 404_013, "This hub does not offer \(what) yet.")
     }
@@ -75,6 +87,7 @@ enum ErrorMapping {
         switch error {
         case let failure as HTTPFailure: failure
         case let error as HubError: self.failure(error)
+        case is CancellationError: .clientGone
         default: HTTPFailure(.internalServerError, "ServerError", 500_001, "The hub failed; its log says why.")
         }
     }

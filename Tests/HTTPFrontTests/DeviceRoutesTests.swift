@@ -265,9 +265,9 @@ struct DeviceRoutesTests {
                 #expect(answer.json?["ExceptionMessage"]?.string?.hasPrefix("Tracking ID:") == true)
                 #expect(answer.headers.first(name: "Content-Type")?.contains("application/json") == true)
             }
-            let method = try await test.send(.POST, "/twins/d/methods", "{}")
-            #expect(method.status == 501 && method.json?["ExceptionMessage"]?.string == "")
-            let inner = try JSONDocument(parsing: method.message ?? "").root
+            let digital = try await test.send(.GET, "/digitaltwins/d")
+            #expect(digital.status == 501 && digital.json?["ExceptionMessage"]?.string == "")
+            let inner = try JSONDocument(parsing: digital.message ?? "").root
             #expect(inner["errorCode"]?.int == 404_013 && inner["info"]?.isNull == true)
         }
     }

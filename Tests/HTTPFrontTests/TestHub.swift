@@ -44,23 +44,24 @@ struct TestHub {
     static func with(
         tunnels: [String: TunnelInstaller] = [:],
         limits: HTTPFrontLimits = HTTPFrontLimits(),
+        hubLimits: Limits = Limits(),
         _ body: (TestHub) async throws -> Void
     ) async throws {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let clock = HubClock { Self.now * 1000 }
         let names = HubNames(hostNames: [Self.hostName, "localhost"])
         let database = try StateDatabase.inMemory()
-        let identities = EmbeddedIdentityStore(database, limits: Limits())
+        let identities = EmbeddedIdentityStore(database, limits: hubLimits)
         let table = PolicyTable(Registry.newPolicies())
         let settings = AuthenticationSettings()
         let bus = LocalBus()
         let hub = Hub(
             names: names,
-            limits: Limits(),
+            limits: hubLimits,
             stores: Stores(
                 identities: identities,
                 events: NoEvents(),
-                twins: EmbeddedTwinStore(database, limits: Limits()),
+                twins: EmbeddedTwinStore(database, limits: hubLimits),
                 bus: bus
             ),
             devices: RegistryDeviceAuthenticator(
@@ -68,10 +69,10 @@ struct TestHub {
                 identities: identities,
                 policies: table,
                 settings: settings,
-                limits: Limits(),
+                limits: hubLimits,
                 logger: logger
             ),
-            services: PolicyAuthenticator(names: names, policies: table, settings: settings, limits: Limits()),
+            services: PolicyAuthenticator(names: names, policies: table, settings: settings, limits: hubLimits),
             metrics: HubMetrics(),
             clock: clock,
             logger: logger
@@ -81,7 +82,7 @@ struct TestHub {
             bus: bus,
             policies: table,
             settings: settings,
-            limits: Limits(),
+            limits: hubLimits,
             clock: clock
         )
         let front = HTTPFront(hub: hub, registry: registry, tunnels: tunnels, limits: limits, logger: logger)

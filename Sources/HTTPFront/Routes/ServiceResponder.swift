@@ -98,6 +98,12 @@ struct ServiceResponder: Sendable {
         case (.twin(let id), .patch), (.twin(let id), .put):
             try self.allow(principal, .serviceConnect, Self.twinPath(id))
             return try await self.writeTwin(id, request, replaces: self.method(request) == .put)
+        case (.methods(let id), .post):
+            try self.allow(principal, .serviceConnect, Self.twinPath(id))
+            return try await self.invokeMethod(id, request)
+        case (.keys, .post):
+            try self.allow(principal, .registryWrite, "devices")
+            return try await self.regenerateKeys(request)
         case (.device("query"), .post): throw HTTPFailure.notYet("queries")
         case (.later(let what, _), _): throw HTTPFailure.notYet(what)
         case (.unknown, _): throw HTTPFailure.noSuchRoute

@@ -21,6 +21,10 @@ enum ServiceRoute: Hashable {
     case serviceStatistics
     /// The twin of a device or a module.
     case twin(IdentityID)
+    /// The direct methods of a device or a module.
+    case methods(IdentityID)
+    /// The making of new keys.
+    case keys
     /// Something that the API knows and this hub does not offer.
     case later(String, HTTPFailure.Form)
     /// Nothing.
@@ -47,7 +51,9 @@ enum ServiceRoute: Hashable {
         case ("devices", _): self = Self.belowDevice(segments, words)
         case ("statistics", 2) where words[1] == "devices": self = .deviceStatistics
         case ("statistics", 2) where words[1] == "service": self = .serviceStatistics
-        case ("twins", _) where words.last == "methods": self = .later("direct methods", .numbered)
+        case ("twins", 3) where words[2] == "methods": self = .methods(IdentityID(device: segments[1]))
+        case ("twins", 5) where words[2] == "modules" && words[4] == "methods":
+            self = .methods(IdentityID(device: segments[1], module: segments[3]))
         case ("twins", 2): self = .twin(IdentityID(device: segments[1]))
         case ("twins", 4) where words[2] == "modules":
             self = .twin(IdentityID(device: segments[1], module: segments[3]))
@@ -66,14 +72,17 @@ enum ServiceRoute: Hashable {
         case "messages", "commands": .later("commands to devices", .named)
         case "files": .later("file upload", .named)
         case "applyconfigurationcontent": .later("automatic device management", .named)
-        case "regenerate" where words[1] == "keys": .later("the regeneration of keys", .named)
+        case "regenerate" where words[1] == "keys" && segments.count == 3: .keys
         default: .unknown
         }
     }
 
     /// In which form the route's errors are written.
     var errorForm: HTTPFailure.Form {
-        if case .later(_, let form) = self { return form }
-        return .named
+        switch self {
+        case .methods: .numbered
+        case .later(_, let form): form
+        default: .named
+        }
     }
 }

@@ -28,7 +28,7 @@ extension ServiceResponder {
         "twins/\(id.device)" + (id.module.map { "/modules/\($0)" } ?? "")
     }
 
-    private func checkLegal(_ id: IdentityID) throws(HubError) {
+    func checkLegal(_ id: IdentityID) throws(HubError) {
         guard IdentityID.isLegal(id.device), id.module.map({ IdentityID.isLegal($0) }) ?? true else {
             throw HubError(.argumentInvalid, "The ID holds a character that is not allowed, or is too long.")
         }

@@ -47,9 +47,7 @@ public final class Methods: Sendable {
     ///   `.deviceMaximumInflightMethodExceeded`; `CancellationError` where the caller no longer waits
     public func invoke(_ id: IdentityID, _ request: MethodRequest) async throws -> MethodResult {
         try self.check(request)
-        guard try await self.identities.identity(id) != nil else {
-            throw HubError(id.module == nil ? .deviceNotFound : .moduleNotFound, "'\(id)' was not found.")
-        }
+        if try await self.identities.identity(id) == nil { throw try await self.notFound(id) }
         let patience = min(max(0, request.connectTimeoutSeconds), self.limits.connectTimeoutSecondsMax)
         let end = ContinuousClock.now + .seconds(patience)
         var peer = self.directory.link(of: id, wanting: .methods)
@@ -60,6 +58,13 @@ public final class Methods: Sendable {
         }
         guard let peer else { throw HubError(.deviceNotOnline, "Timed out waiting for device to connect.") }
         return try await self.call(id, request, link: peer.link, connectionNumber: peer.connectionNumber)
+    }
+
+    private func notFound(_ id: IdentityID) async throws -> HubError {
+        if let module = id.module, try await self.identities.identity(IdentityID(device: id.device)) != nil {
+            return HubError(.moduleNotFound, "The module with ID '\(module)' of device '\(id.device)' was not found.")
+        }
+        return HubError(.deviceNotFound, "The device with ID '\(id.device)' was not found.")
     }
 
     private func check(_ request: MethodRequest) throws(HubError) {
