@@ -70,27 +70,42 @@ public enum Packet: Equatable, Sendable {
 
     /// Takes a packet whose header was peeked, and which is wholly there, off a buffer.
     ///
+    /// - Parameters:
+    ///   - header: what was peeked.
+    ///   - buffer: begins with the packet.
+    ///   - limits: lengths of lists.
+    ///   - toleratesWildcards: leaves it to the caller where a topic name or filter may hold a `+` or a `#`.
+    /// - Returns: the packet.
     /// - Throws: what is wrong with it, `fieldTruncated` too if it is not wholly there.
     public static func decode(
         _ header: FixedHeader,
         from buffer: inout ByteBuffer,
-        limits: MQTTLimits
+        limits: MQTTLimits,
+        toleratesWildcards: Bool = false
     ) throws(MQTTError) -> Packet {
-        if header.type == .publish { return .publish(try Publish.decode(header, from: &buffer)) }
+        if header.type == .publish {
+            return .publish(try Publish.decode(header, from: &buffer, toleratesWildcards: toleratesWildcards))
+        }
         guard var body = buffer.readSlice(length: header.packetSize) else { throw .fieldTruncated }
         body.moveReaderIndex(forwardBy: header.size)
         let packet: Packet
         switch header.type {
-        case .connect: packet = .connect(try Connect.decode(body: &body))
+        case .connect: packet = .connect(try Connect.decode(body: &body, toleratesWildcards: toleratesWildcards))
         case .connack: packet = .connack(try Connack.decode(body: &body))
         case .publish: throw .flagsReserved  // Taken above.
         case .puback: packet = .puback(try Puback.decode(body: &body))
         case .pubrec: packet = .pubrec(try Pubrec.decode(body: &body))
         case .pubrel: packet = .pubrel(try Pubrel.decode(body: &body))
         case .pubcomp: packet = .pubcomp(try Pubcomp.decode(body: &body))
-        case .subscribe: packet = .subscribe(try Subscribe.decode(body: &body, limits: limits))
+        case .subscribe:
+            packet = .subscribe(
+                try Subscribe.decode(body: &body, limits: limits, toleratesWildcards: toleratesWildcards)
+            )
         case .suback: packet = .suback(try Suback.decode(body: &body))
-        case .unsubscribe: packet = .unsubscribe(try Unsubscribe.decode(body: &body, limits: limits))
+        case .unsubscribe:
+            packet = .unsubscribe(
+                try Unsubscribe.decode(body: &body, limits: limits, toleratesWildcards: toleratesWildcards)
+            )
         case .unsuback: packet = .unsuback(try Unsuback.decode(body: &body))
         case .pingreq: packet = .pingreq
         case .pingresp: packet = .pingresp

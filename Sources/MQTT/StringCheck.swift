@@ -100,11 +100,12 @@ extension ByteBuffer {
         return String(buffer: field)
     }
 
-    /// Reads a topic filter, checked.
-    mutating func readTopicFilter() throws(MQTTError) -> String {
+    /// Reads a topic filter, checked; where its wildcards stand is left to the caller where it wants that.
+    mutating func readTopicFilter(toleratesWildcards: Bool) throws(MQTTError) -> String {
         let field = try readField()
         guard field.checkString() != .invalid else { throw .stringInvalid }
-        guard field.withUnsafeReadableBytes({ TopicFilter.isValid($0) }) else { throw .topicFilterInvalid }
+        let isValid = field.withUnsafeReadableBytes { TopicFilter.isValid($0) }
+        guard isValid || toleratesWildcards && field.readableBytes > 0 else { throw .topicFilterInvalid }
         return String(buffer: field)
     }
 

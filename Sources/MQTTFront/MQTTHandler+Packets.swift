@@ -87,6 +87,9 @@ extension MQTTHandler {
 
     private func subscribeReceived(_ packet: Subscribe) {
         guard machine.isConnected, let scope else { return close(.session(machine.unexpectedReceived(.subscribe))) }
+        guard packet.requests.allSatisfy({ scope.isWellFormed(filter: $0.filter) }) else {
+            return malformedReceived(.topicFilterInvalid)
+        }
         // No 0x80: SDKs would wait for ever, while a closed connection tells (docs/wire/mqtt.md#subscribe).
         guard packet.requests.allSatisfy({ scope.accepts(filter: $0.filter) }) else { return close(.filterForbidden) }
         // The PUBACKs of one batch stand next to each other in the queue.
@@ -108,6 +111,9 @@ extension MQTTHandler {
     }
 
     private func unsubscribeReceived(_ packet: Unsubscribe) {
+        if let scope, !packet.filters.allSatisfy({ scope.isWellFormed(filter: $0) }) {
+            return malformedReceived(.topicFilterInvalid)
+        }
         publishBatch()
         switch machine.unsubscribeReceived(packet) {
         case .close(let end): close(.session(end))

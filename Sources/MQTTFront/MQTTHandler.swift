@@ -207,7 +207,9 @@ final class MQTTHandler: ChannelDuplexHandler {
                     publishReceived(try Publish.decode(header, from: &received, toleratesWildcards: true))
                 } else {
                     let limits = front.limits.connection
-                    packetReceived(try Packet.decode(header, from: &received, limits: limits))
+                    packetReceived(
+                        try Packet.decode(header, from: &received, limits: limits, toleratesWildcards: true)
+                    )
                 }
             } catch {
                 malformedReceived(error)

@@ -50,6 +50,13 @@ final class TopicScope {
         return topic
     }
 
+    /// Whether the wildcards of a filter stand where they may, those of the client's own id left aside: ids may hold `+` and
+    /// `#`, and SDKs put them into filters as they are.
+    func isWellFormed(filter: String) -> Bool {
+        let own = (root + "/").utf8
+        return TopicFilter.isValid(filter.utf8.starts(with: own) ? filter.utf8.dropFirst(own.count) : filter.utf8[...])
+    }
+
     /// Whether a filter covers at least one topic that the hub may send to this identity (docs/wire/mqtt.md#filters).
     ///
     /// Wildcards are fine where they are: official samples subscribe to `#` and to `devices/{d}/messages/#`.

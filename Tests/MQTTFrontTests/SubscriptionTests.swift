@@ -148,6 +148,46 @@ import Testing
         #expect(try await held(kept).isEmpty)
     }
 
+    @Test(arguments: ["a+b", "+", "#", "a#", "%2F", "..", "$iothub", "d1%23", "*"])
+    func `an id with wildcards or dots in it is served as any other, and sees nothing of others`(
+        _ id: String
+    ) async throws {
+        let hub = try await TestHub()
+        try await hub.register(IdentityID(device: id))
+        let client = try await TestClient.open(hub)
+        let token = TestHub.token(TestHub.host, key: TestHub.policyKey, policy: "device")
+        try await client.send(.connect(TestClient.connect(id, token: token)))
+        #expect(try await client.receive() == .connack(Connack(sessionPresent: true, returnCode: .accepted)))
+        try await client.send(.subscribe(1, "devices/\(id)/messages/devicebound/#", "$iothub/methods/POST/#"))
+        #expect(try await client.receive() == .suback(Suback(packetID: 1, returnCodes: [1, 1])))
+        try await client.publish("own", id: 2, topic: "devices/\(id)/messages/events/")
+        #expect(try await client.receive() == .puback(2))
+        #expect(
+            try hub.storedEvents().map { $0.annotations["iothub-connection-device-id"] } == [id]
+        )
+        try await hub.send("for d1")
+        try await client.send(.unsubscribe(Unsubscribe(packetID: 3, filters: ["devices/\(id)/messages/devicebound/#"])))
+        #expect(try await client.receive() == .unsuback(Unsuback(packetID: 3)))
+        try await client.publish("another's", id: 4, topic: "devices/d1/messages/events/")
+        try await client.expectClosed()
+        #expect(try await client.receivedBytes().isEmpty)
+    }
+
+    @Test(arguments: [
+        "devices/d1/messages/#/x", "devices/d1+/#", "devices/#/messages", "$iothub/methods/POST/re+boot/#", "d#", "",
+        "devices/d1/modules/m1/inputs/#", "devices/+/messages/events/#", "$SYS/#", "$iothub/methods/res/#",
+        "devices/d1/messages/devicebound/#/",
+    ])
+    func `mqtt 041 a filter that is malformed or covers nothing of the client's closes the connection`(
+        _ filter: String
+    ) async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        try await client.send(.subscribe(1, filter))
+        try await client.expectClosed()
+        #expect(try await client.receivedBytes().isEmpty)
+    }
+
     @Test func `acknowledgements of the store and of the log leave in the order of arrival`() async throws {
         let hub = try await TestHub()
         let client = try await TestClient.signedIn(hub)

@@ -8,6 +8,8 @@ import FoundationEssentials
 import HubModel
 import Logging
 import MQTTFront
+import NIOCore
+import NIOEmbedded
 import Synchronization
 
 @testable import Hub
@@ -25,6 +27,7 @@ final class TestHub: Sendable {
     let events = ControlledEventStore()
     let identities: EmbeddedIdentityStore
     let twins: EmbeddedTwinStore
+    let commands: EmbeddedCommandStore
     /// What the hub sees of `identities`.
     let subscriptions: BreakableIdentityStore
     private let registry: Registry
@@ -61,11 +64,12 @@ final class TestHub: Sendable {
         let database = try StateDatabase.inMemory()
         identities = EmbeddedIdentityStore(database, limits: hubLimits)
         twins = EmbeddedTwinStore(database, limits: hubLimits)
+        commands = try EmbeddedCommandStore(database, limits: hubLimits)
         subscriptions = BreakableIdentityStore(identities)
         hub = Hub(
             names: names,
             limits: hubLimits,
-            stores: Stores(identities: subscriptions, events: events, twins: twins, bus: bus),
+            stores: Stores(identities: subscriptions, events: events, twins: twins, commands: commands, bus: bus),
             devices: RegistryDeviceAuthenticator(
                 names: names,
                 identities: identities,
@@ -119,6 +123,31 @@ final class TestHub: Sendable {
     /// Moves the hub's clock, which tokens are measured by.
     func advanceClock(seconds: Int64) {
         milliseconds.now.withLock { $0 += seconds * 1000 }
+    }
+
+    /// Sends a command to `d1`; returns when it is durable.
+    func send(_ body: String, _ change: (inout CommandMessage) -> Void = { _ in }) async throws {
+        var message = CommandMessage(to: "/devices/d1/messages/deviceBound", body: ByteBuffer(string: body))
+        change(&message)
+        let loop = NIOAsyncTestingEventLoop()
+        let outcome = Mutex<Result<Void, any Error>?>(nil)
+        hub.commands.send(message, to: "d1", on: loop).whenComplete { result in outcome.withLock { $0 = result } }
+        while true {
+            await loop.run()
+            if let outcome = outcome.withLock({ $0 }) { return try outcome.get() }
+            await Task.yield()
+        }
+    }
+
+    /// The feedback that waits, locked for ever.
+    func feedback() async throws -> [FeedbackRecord] {
+        let now = hub.clock.milliseconds
+        let request = FeedbackLockRequest(max: 64, readyMilliseconds: .max, untilMilliseconds: .max, milliseconds: now)
+        return try await withCheckedThrowingContinuation { continuation in
+            commands.lockFeedback(request) { result in
+                continuation.resume(with: result.map { $0?.records ?? [] })
+            }
+        }
     }
 
     /// The events that are durable.

@@ -61,34 +61,36 @@ struct CommandRows {
         let select = try self.database.cachedStatement(
             sql: """
                 SELECT position, enqueuedMilliseconds, expiresMilliseconds, deliveryCount, messageID, acknowledgement,
-                    message
+                    message, wasLocked
                 FROM commands
                 WHERE device = ?1 AND (?2 IS NULL OR generationID = ?2)
-                    AND (lockToken IS NULL OR lockedUntilMilliseconds <= ?3)
+                    AND (lockToken IS NULL OR lockedUntilMilliseconds <= ?3 OR lockConnection < ?5)
                 ORDER BY position LIMIT ?4
                 """
         )
-        let commands = try Row.fetchAll(
+        let connection = request.connectionNumber.map { Int64(bitPattern: $0) }
+        let found = try Row.fetchAll(
             select,
-            arguments: [request.device, request.generationID, request.milliseconds, max(0, request.max)]
-        ).map { try self.command($0, of: request.device) }
+            arguments: [request.device, request.generationID, request.milliseconds, max(0, request.max), connection]
+        ).map { (command: try self.command($0, of: request.device), wasLocked: $0[7] as Bool) }
         let lock = try self.database.cachedStatement(
             sql: """
-                UPDATE commands SET lockToken = ?, lockConnection = ?, lockedUntilMilliseconds = ? WHERE position = ?
+                UPDATE commands SET lockToken = ?, lockConnection = ?, lockedUntilMilliseconds = ?, wasLocked = 1
+                WHERE position = ?
                 """
         )
-        for command in commands {
+        for (command, wasLocked) in found {
             let token = LockToken()
             let until =
                 request.holdsUntilExpiry
                 ? max(request.untilMilliseconds, command.expiresMilliseconds) : request.untilMilliseconds
             try lock.execute(
                 arguments: [
-                    Data(token.bytes), request.connectionNumber.map { Int64(bitPattern: $0) }, until,
+                    Data(token.bytes), connection, until,
                     command.sequenceNumber,
                 ]
             )
-            result.commands.append(LockedCommand(token: token, command: command))
+            result.commands.append(LockedCommand(token: token, command: command, isRedelivery: wasLocked))
         }
         return result
     }

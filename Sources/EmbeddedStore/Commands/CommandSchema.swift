@@ -20,6 +20,7 @@ enum CommandSchema {
                     lockToken BLOB,
                     lockConnection INTEGER,
                     lockedUntilMilliseconds INTEGER,
+                    wasLocked INTEGER NOT NULL DEFAULT 0,
                     messageID TEXT,
                     acknowledgement TEXT NOT NULL,
                     message BLOB NOT NULL

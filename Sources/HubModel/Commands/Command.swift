@@ -90,11 +90,14 @@ public struct LockedCommand: Sendable, Hashable {
     public var token: LockToken
     /// The command.
     public var command: Command
+    /// Whether it was locked before, so that the device may know it already.
+    public var isRedelivery: Bool
 
-    /// Puts the two together.
-    public init(token: LockToken, command: Command) {
+    /// Puts the parts together.
+    public init(token: LockToken, command: Command, isRedelivery: Bool = false) {
         self.token = token
         self.command = command
+        self.isRedelivery = isRedelivery
     }
 }
 

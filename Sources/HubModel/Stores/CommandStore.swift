@@ -24,7 +24,8 @@ public protocol CommandStore: Sendable {
     /// as it may, those that are locked included and those that are over not.
     func enqueue(_ draft: CommandDraft, done: @escaping Answer<Command>)
 
-    /// Locks the oldest commands that wait, in their order; those whose locks have timed out wait.
+    /// Locks the oldest commands that wait, in their order; those whose locks have timed out wait, and so do those that an
+    /// older connection of the device holds: it is over.
     ///
     /// What is over is not locked but ends as expired. A device of another generation than the wanted one has none.
     func lockNext(_ request: CommandLockRequest, done: @escaping Answer<CommandLockResult>)

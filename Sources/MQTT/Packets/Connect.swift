@@ -67,7 +67,7 @@ public struct Connect: Equatable, Sendable {
         static let username = Flags(rawValue: 0x80)
     }
 
-    static func decode(body: inout ByteBuffer) throws(MQTTError) -> Connect {
+    static func decode(body: inout ByteBuffer, toleratesWildcards: Bool) throws(MQTTError) -> Connect {
         let name = try body.readField()
         guard let level = body.readInteger(as: UInt8.self) else { throw .fieldTruncated }
         // Level 3 calls itself MQIsdp, level 5 has other fields from here on: both get CONNACK 1. [MQTT-3.1.2-2]
@@ -98,7 +98,7 @@ public struct Connect: Equatable, Sendable {
             let topic = try body.readField()
             switch topic.checkString() {
             case .plain: break
-            case .wildcard: throw .topicNameInvalid
+            case .wildcard: guard toleratesWildcards else { throw .topicNameInvalid }
             case .invalid: throw .stringInvalid  // [MQTT-3.1.3-10]
             }
             guard topic.readableBytes > 0 else { throw .topicNameInvalid }  // [MQTT-4.7.3-1]

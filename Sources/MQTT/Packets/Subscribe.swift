@@ -31,11 +31,15 @@ public struct Subscribe: Hashable, Sendable {
         self.requests = requests
     }
 
-    static func decode(body: inout ByteBuffer, limits: MQTTLimits) throws(MQTTError) -> Subscribe {
+    static func decode(
+        body: inout ByteBuffer,
+        limits: MQTTLimits,
+        toleratesWildcards: Bool
+    ) throws(MQTTError) -> Subscribe {
         var packet = Subscribe(packetID: try body.readPacketID(), requests: [])
         while body.readableBytes > 0 {
             guard packet.requests.count < limits.filtersPerPacketMax else { throw .listTooLong }
-            let filter = try body.readTopicFilter()  // [MQTT-3.8.3-1]
+            let filter = try body.readTopicFilter(toleratesWildcards: toleratesWildcards)  // [MQTT-3.8.3-1]
             guard let raw = body.readInteger(as: UInt8.self) else { throw .fieldTruncated }
             guard let qos = QoS(rawValue: raw) else { throw .qosInvalid }  // [MQTT-3.8.3-4]
             packet.requests.append(Request(filter: filter, qos: qos))

@@ -17,11 +17,15 @@ public struct Unsubscribe: Hashable, Sendable {
         self.filters = filters
     }
 
-    static func decode(body: inout ByteBuffer, limits: MQTTLimits) throws(MQTTError) -> Unsubscribe {
+    static func decode(
+        body: inout ByteBuffer,
+        limits: MQTTLimits,
+        toleratesWildcards: Bool
+    ) throws(MQTTError) -> Unsubscribe {
         var packet = Unsubscribe(packetID: try body.readPacketID(), filters: [])
         while body.readableBytes > 0 {
             guard packet.filters.count < limits.filtersPerPacketMax else { throw .listTooLong }
-            packet.filters.append(try body.readTopicFilter())  // [MQTT-3.10.3-1]
+            packet.filters.append(try body.readTopicFilter(toleratesWildcards: toleratesWildcards))  // [MQTT-3.10.3-1]
         }
         guard !packet.filters.isEmpty else { throw .listEmpty }  // [MQTT-3.10.3-2]
         return packet
