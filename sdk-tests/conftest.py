@@ -4,11 +4,13 @@
 
 """Fixtures: one hub per test process, a new device per test."""
 
+import certifi
 import pytest
 
-from support.devices import make_device
+from support.devices import make_device, make_module
 from support.program import Hub, Loopback, may_bind_443
 from support.proxy import Proxy
+from support.services import Service
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +64,17 @@ def device(hub):
 def make(hub):
     """Makes more devices: make(name, status)."""
     return lambda name="device", status="enabled": make_device(hub, name, status)
+
+
+@pytest.fixture
+def make_child():
+    """Makes a module of a device: make_child(device, name)."""
+    return make_module
+
+
+@pytest.fixture
+def service(hub, monkeypatch):
+    """A back end by the service SDK, which trusts the hub: requests takes the environment, uamqp asks certifi."""
+    monkeypatch.setattr(certifi, "where", lambda: hub.ca_file)
+    with Service(hub) as made:
+        yield made

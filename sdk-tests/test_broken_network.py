@@ -159,6 +159,6 @@ def test_a_wave_of_devices_comes_back_after_a_cut(hub, make, proxy):
     together(lambda client: client.send("0"), clients)
     proxy.cut()
     together(lambda client: send(client, "1"), clients)
-    together(lambda client: client.call("shutdown"), clients)
+    together(Client.close, clients)
     for device in devices:
         assert set(numbers(hub, device, range(2))) == {0, 1}

@@ -8,10 +8,12 @@ import asyncio
 import dataclasses
 import queue
 import threading
+import time
 
 from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient as AsyncDeviceClient
 from azure.iot.device.aio import IoTHubModuleClient as AsyncModuleClient
+from azure.iot.device.exceptions import ConnectionDroppedError, NoConnectionError
 
 from support.tokens import token
 
@@ -79,7 +81,16 @@ class Client:
         return self
 
     def __exit__(self, *_):
-        self.call("shutdown")
+        self.close()
+
+    def close(self):
+        """Shuts the client down; in the instants after a cut it says that it is not connected, so again."""
+        for _ in range(100):
+            try:
+                return self.call("shutdown")
+            except (NoConnectionError, ConnectionDroppedError):
+                time.sleep(0.05)
+        return self.call("shutdown")
 
     def call(self, name: str, *arguments, timeout: float = 60):
         """Calls a function of the client and waits for its end."""

@@ -75,6 +75,29 @@ def unsubscribe(packet_id: int, *filters: str) -> bytes:
     return packet(0xA2, struct.pack(">H", packet_id) + b"".join(text(name) for name in filters))
 
 
+def _after_length(publish: bytes) -> int:
+    place = 1
+    while publish[place] & 0x80:
+        place += 1
+    return place + 1
+
+
+def taken(publish: bytes) -> tuple[str, bytes]:
+    """Topic and body of a PUBLISH from the server."""
+    assert publish[0] & 0xF0 == 0x30, publish.hex()
+    place = _after_length(publish)
+    length = int.from_bytes(publish[place : place + 2], "big")
+    rest = publish[place + 2 + length :]
+    return publish[place + 2 : place + 2 + length].decode(), rest[2:] if publish[0] & 0x06 else rest
+
+
+def packet_id(publish: bytes) -> bytes:
+    """The two bytes that acknowledge a PUBLISH with QoS 1."""
+    place = _after_length(publish)
+    place += 2 + int.from_bytes(publish[place : place + 2], "big")
+    return publish[place : place + 2]
+
+
 PINGREQ = b"\xc0\x00"
 DISCONNECT = b"\xe0\x00"
 

@@ -71,8 +71,19 @@ public final class Methods: Sendable {
         guard !request.name.isEmpty, request.name.count <= self.limits.nameLengthMax else {
             throw HubError(.argumentInvalid, "The name of a method has 1 to \(self.limits.nameLengthMax) characters.")
         }
+        guard request.name.unicodeScalars.allSatisfy(Self.isInNames) else {
+            throw HubError(.argumentInvalid, "The name of a method has no '/', '?', '#', '+' or control characters.")
+        }
         guard request.payload.readableBytes <= self.limits.payloadBytesMax else {
             throw HubError(.messageTooLarge, "The payload is larger than \(self.limits.payloadBytesMax) bytes.")
+        }
+    }
+
+    /// A name is a level of an MQTT topic, followed by `/?$rid=` (docs/wire/mqtt.md#direct-methods).
+    private static func isInNames(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar {
+        case "/", "?", "#", "+": false
+        default: scalar.properties.generalCategory != .control
         }
     }
 

@@ -119,6 +119,11 @@ struct MethodsTests {
         #expect(try await first.status == 200)
     }
 
+    @Test(arguments: ["a/b", "/", "?", "a?$rid=1", "#", "a+", "a\u{0}b", "a\nb", "\u{7f}"])
+    func `a name that no topic can carry is refused`(name: String) async throws {
+        await self.expect(.argumentInvalid, try TwinHub(), self.request(name))
+    }
+
     @Test func `a name or a payload that is too long is refused`() async throws {
         let hub = try TwinHub()
         await self.expect(.argumentInvalid, hub, self.request(""))
