@@ -57,7 +57,7 @@ extension ConnectionEngine {
             return
         }
         guard isWithinSize(payload.readableBytes, link: link) else { return }
-        let delivery = IncomingDelivery(
+        var delivery = IncomingDelivery(
             id: id,
             tag: tag,
             messageFormat: transfer.messageFormat ?? 0,
@@ -73,6 +73,9 @@ extension ConnectionEngine {
             return
         }
         incompleteBytes += payload.readableBytes
+        // In memory of its own: a slice would hold on to all that was read with it for as long as the rest takes.
+        delivery.payload = ByteBuffer(bytes: payload.readableBytesView)
+        delivery.tag = ByteBuffer(bytes: tag.readableBytesView)
         link.partial = Link.PartialDelivery(delivery: delivery, frames: 1)
     }
 
