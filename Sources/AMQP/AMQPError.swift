@@ -69,6 +69,8 @@ public struct AMQPCondition: RawRepresentable, Hashable, Sendable, ExpressibleBy
     public static let argumentOutOfRange: AMQPCondition = "com.microsoft:argument-out-of-range"
     /// The server has too much to do.
     public static let serverBusy: AMQPCondition = "com.microsoft:server-busy"
+    /// The lock of a message is over.
+    public static let messageLockLost: AMQPCondition = "com.microsoft:message-lock-lost"
     /// An operation inside the server took too long.
     public static let timeout: AMQPCondition = "com.microsoft:timeout"
 }

@@ -165,13 +165,14 @@ final class AMQPConnection {
             remove(link)
             refuse(link, error)
         } catch {
-            refuse(link, error.error)
+            refuse(link, error.error, maxMessageSize: error.maxMessageSize)
         }
     }
 
-    func refuse(_ link: Link, _ error: AMQPError) {
+    func refuse(_ link: Link, _ error: AMQPError, maxMessageSize: UInt64? = nil) {
         hub.metrics.refused("amqp link")
-        engine.refuse(link, error)
+        // In two writes, for a client that only listens for the detach once it has seen the answer.
+        engine.refuse(link, error, maxMessageSize: maxMessageSize) { handler.write() }
     }
 
     /// Ends a node and its link, which may not have been accepted yet.

@@ -20,6 +20,8 @@ public struct AMQPFrontLimits: Sendable {
     public var waitingResponsesMax = 256
     /// How many messages may be under way to `$cbs` or `$management` on one link.
     public var requestCredit: UInt32 = 100
+    /// How many commands of one link may be under way to the store.
+    public var commandCredit: UInt32 = 50
     /// Bytes of events that one read of the log asks for.
     public var readBytesMax = 262_144
     /// Events that one reader sends before others have their turn.

@@ -29,6 +29,7 @@ public final class AMQPHandler: ChannelDuplexHandler {
     /// True since a `read()` was held back.
     private var readIsHeld = false
     private var hasAnnounced = false
+    private var isFlushNeeded = false
     private var startMilliseconds: Int64 = 0
     private var writeProgress = WriteProgress()
 
@@ -128,10 +129,19 @@ public final class AMQPHandler: ChannelDuplexHandler {
 
     /// Sends what is gathered.
     func flush() {
+        write()
+        guard isFlushNeeded else { return }
+        isFlushNeeded = false
+        context?.flush()
+    }
+
+    /// Ends one write, such as one record of TLS, with what is gathered; it leaves with the next flush.
+    func write() {
         guard let context, let connection, connection.engine.hasOutput else { return }
         let bytes = connection.engine.takeOutput(now: now)
         writeProgress.written += bytes.readableBytes
-        context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
+        isFlushNeeded = true
+        context.write(wrapOutboundOut(bytes), promise: nil)
     }
 
     /// Sends what is gathered unless a read that goes on will do so.

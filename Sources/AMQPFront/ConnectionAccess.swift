@@ -29,6 +29,11 @@ struct ConnectionAccess {
         principals.values.contains { $0.mayRead(path) }
     }
 
+    /// Whether one of them may use what the hub offers to services at a path.
+    func mayServe(_ path: [String]) -> Bool {
+        principals.values.contains { $0.mayServe(path) }
+    }
+
     /// Forgets what has ended.
     ///
     /// - Parameters:

@@ -53,6 +53,15 @@ extension AMQPError {
         "Unauthorized access. 'Send' claim(s) are required to perform this operation."
     )
 
+    static let serviceClaimMissing = AMQPError(
+        .unauthorizedAccess,
+        "Unauthorized access. A token of a policy with ServiceConnect is required to perform this operation."
+    )
+
+    static func wrongRole(_ text: String) -> AMQPError {
+        AMQPError(.notAllowed, "\(text) The link goes the other way.")
+    }
+
     static let accessEnded = AMQPError(
         .unauthorizedAccess,
         "The token of this link has expired or was revoked, and was not renewed."

@@ -53,14 +53,20 @@ enum NodeAddress: Equatable {
 
     /// The address without scheme, authority and leading slashes; Python writes the port into the authority.
     static func path(of text: String) -> String {
+        var rest = withoutAuthority(text)
+        while rest.last == "/" { rest.removeLast() }
+        return String(rest)
+    }
+
+    /// The address without scheme, authority and leading slashes, up to its end.
+    static func withoutAuthority(_ text: String) -> Substring {
         var rest = Substring(text)
         if let slash = rest.firstIndex(of: "/"), rest[..<slash].last == ":", rest[slash...].hasPrefix("//") {
             rest = rest[slash...].dropFirst(2)
             rest = rest.firstIndex(of: "/").map { rest[$0...] } ?? ""
         }
         while rest.first == "/" { rest.removeFirst() }
-        while rest.last == "/" { rest.removeLast() }
-        return String(rest)
+        return rest
     }
 }
 

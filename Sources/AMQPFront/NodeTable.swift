@@ -9,6 +9,8 @@ import HubModel
 /// Why a link is refused.
 struct LinkRefusal: Error {
     var error: AMQPError
+    /// What the refusing attach says as max-message-size; nil for that of any link.
+    var maxMessageSize: UInt64?
 
     init(_ error: AMQPError) { self.error = error }
 }
@@ -29,9 +31,12 @@ extension AMQPConnection {
         case .entity, .partition:
             throw LinkRefusal(isToUs ? .sendClaimMissing : unknown(text))
         case .hubEvents:
-            let hint = "Attach to \(hub.names.shortName)/ConsumerGroups/$Default/Partitions/0 and the like instead."
-            throw LinkRefusal(AMQPError(.notImplemented, "The address messages/events leads nowhere yet. \(hint)"))
-        case .commands, .feedback, .fileNotifications, .identity:
+            let mayRead = access.mayServe(["messages", "events"]) || access.mayRead([hub.names.shortName])
+            throw mayRead ? .redirect(text, names: hub.names) : LinkRefusal(.listenClaimMissing)
+        case .commands: return try CommandSenderNode(link: link, connection: self)
+        case .feedback: return try FeedbackNode(link: link, connection: self)
+        case .fileNotifications: return try FileNotificationNode(link: link, connection: self)
+        case .identity:
             throw LinkRefusal(
                 AMQPError(.notImplemented, "Links of devices and services are not offered over AMQP yet.")
             )

@@ -200,7 +200,7 @@ import Testing
     }
 
     @Test(arguments: [
-        "messages/events", "/messages/events/$management", "devices/d/messages/events", "messages/devicebound",
+        "devices/d/messages/events", "/devices/d/messages/devicebound",
     ])
     func `what comes later is refused with words`(_ address: String) throws {
         let client = try FrontFixture().reader()

@@ -154,7 +154,18 @@ extension ConnectionEngine {
     }
 
     /// Refuses a link of the peer: an answer without source and target, then a detach with the error (AMQP 2.6.3).
-    public func refuse(_ link: Link, _ error: AMQPError) {
+    ///
+    /// - Parameters:
+    ///   - link: The link.
+    ///   - error: Why.
+    ///   - maxMessageSize: What the answer says as max-message-size; nil for ``AMQPLimits/messageBytesMax``.
+    ///   - answered: Called when the answer is in the output and the detach is not.
+    public func refuse(
+        _ link: Link,
+        _ error: AMQPError,
+        maxMessageSize: UInt64? = nil,
+        answered: () -> Void = {}
+    ) {
         guard link.state == .attachReceived, !isClosed else { return }
         var reply = reply(to: link)
         reply.senderSettleMode = reply.senderSettleMode ?? .mixed
@@ -162,10 +173,12 @@ extension ConnectionEngine {
         reply.source = nil
         reply.target = nil
         reply.properties = nil
+        if let maxMessageSize { reply.maxMessageSize = maxMessageSize }
         guard write(reply, on: link) else {
             fail(link.session, AMQPError(.frameSizeTooSmall, "The name of a link does not fit a frame of the peer."))
             return
         }
+        answered()
         link.state = .attached
         detach(link, error)
         // It stays in the tables until the peer detaches, with as little as can be of what the peer has sent.

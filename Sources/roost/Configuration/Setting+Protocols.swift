@@ -108,6 +108,12 @@ extension Setting {
         ),
         .number("amqp.requestCredit", \.amqp.requestCredit, 1...10_000, "Requests under way on one link."),
         .number(
+            "amqp.commandCredit",
+            \.amqp.commandCredit,
+            2...10_000,
+            "Commands of one link on their way to the store."
+        ),
+        .number(
             "amqp.readBytes",
             \.amqp.readBytesMax,
             4_096...16_777_216,

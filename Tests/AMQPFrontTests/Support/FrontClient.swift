@@ -68,6 +68,14 @@ final class FrontClient {
         return session
     }
 
+    /// Sends a performative that the engine in client role would not send by itself.
+    func send(_ performative: Performative, on session: Session) {
+        var bytes = ByteBuffer()
+        Frame.write(to: &bytes, channel: session.channel) { performative.encode(into: &$0) }
+        _ = try? channel.writeInbound(bytes)
+        run()
+    }
+
     // MARK: Links
 
     func attach(_ attach: Attach, credit: UInt32 = 0) throws -> Link {

@@ -26,6 +26,7 @@ final class FrontFixture {
 
     let loop = EmbeddedEventLoop()
     let store: ScriptedEventStore
+    let commands = ScriptedCommandStore()
     let policies: PolicyTable
     let hub: Hub
     let front: AMQPFront
@@ -76,7 +77,7 @@ final class FrontFixture {
         hub = Hub(
             names: names,
             limits: Limits(),
-            stores: Stores(identities: NoIdentities(), events: store, bus: Bus()),
+            stores: Stores(identities: NoIdentities(), events: store, commands: commands, bus: Bus()),
             devices: NoDevices(),
             services: PolicyAuthenticator(names: names, policies: policies, settings: .init(), limits: Limits()),
             consumerGroups: ConsumerGroups(groups),
@@ -187,6 +188,9 @@ final class FrontFixture {
         client.run()
         return client
     }
+
+    /// A client that has put a token for the whole hub.
+    func service(limits: AMQPLimits = .init()) throws -> FrontClient { try reader("myhub.example.net", limits: limits) }
 
     /// A client that has put a token.
     func reader(_ audience: String = "sb://myhub.example.net/myhub", limits: AMQPLimits = .init()) throws -> FrontClient
