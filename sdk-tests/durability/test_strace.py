@@ -94,3 +94,23 @@ def test_a_successful_sync_precedes_the_answer_to_a_registry_write(traced):
     make_device_without_tls(hub, name)
     hub.stop()
     assert acknowledged_too_early(trace, {name.encode(): b"HTTP/1.1 200"}) == []
+
+
+def test_a_successful_sync_precedes_the_answer_to_a_report(traced):
+    hub, trace = traced()
+    device = make_device_without_tls(hub, "reporting")
+    marks = {}
+    with device.sign_in(plain=True) as peer:
+        peer.send(mqtt.subscribe(1, ("$iothub/twin/res/#", 0)))
+        assert peer.receive()[:2] == b"\x90\x03"
+        for start in range(0, 20, 4):
+            numbers = range(start, start + 4)
+            for number in numbers:
+                mark = f"reported-mark-{number:03}"
+                marks[mark.encode()] = f"$iothub/twin/res/204/?$rid=rid-{number:03}&".encode()
+                topic = f"$iothub/twin/PATCH/properties/reported/?$rid=rid-{number:03}"
+                peer.send(mqtt.publish(topic, f'{{"a{number}":"{mark}"}}'.encode(), qos=0))
+            for number in numbers:
+                assert f"/res/204/?$rid=rid-{number:03}&" in mqtt.taken(peer.receive())[0]
+    hub.stop()
+    assert acknowledged_too_early(trace, marks) == []
