@@ -154,7 +154,7 @@ let package = Package(
             ]
         ),
         tests("EventLogTests", ["EventLog", "CCRC32C", "HubTesting", nioCore, nioPosix, nioEmbedded, logging]),
-        tests("StoreConformanceTests", ["EmbeddedStore", "HubModel", "HubTesting", nioCore, nioPosix]),
+        tests("StoreConformanceTests", ["EmbeddedStore", "HubModel", "JSON", "HubTesting", nioCore, nioPosix]),
         tests(
             "MQTTFrontTests",
             ["MQTTFront", "MQTT", "JSON", "Hub", "HubModel", "EmbeddedStore", nioCore, nioEmbedded, crypto, logging]

@@ -124,6 +124,7 @@ public final class Hub: Sendable {
         self.twinEvents = twinEvents
         self.twins = Twins(
             store: stores.twins,
+            commands: stores.commands,
             directory: directory,
             limits: limits.twins,
             clock: clock,

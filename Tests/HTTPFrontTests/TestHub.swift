@@ -62,6 +62,7 @@ struct TestHub {
                 identities: identities,
                 events: NoEvents(),
                 twins: EmbeddedTwinStore(database, limits: hubLimits),
+                commands: try EmbeddedCommandStore(database, limits: hubLimits),
                 bus: bus
             ),
             devices: RegistryDeviceAuthenticator(

@@ -12,6 +12,7 @@ enum IdentityDocument {
     static func write(
         _ identity: RegisteredIdentity,
         presence: Directory.Presence?,
+        commandCount: Int,
         into writer: inout JSONWriter
     ) {
         guard identity.id.module == nil else { return self.writeModule(identity, presence: presence, into: &writer) }
@@ -26,7 +27,7 @@ enum IdentityDocument {
         writer.member("connectionStateUpdatedTime", changed)
         writer.member("statusUpdatedTime", DocumentTime.iso(identity.statusUpdatedMilliseconds))
         writer.member("lastActivityTime", changed)
-        writer.member("cloudToDeviceMessageCount", 0)
+        writer.member("cloudToDeviceMessageCount", commandCount)
         writer.name("authentication")
         self.writeAuthentication(identity, into: &writer)
         writer.name("capabilities")

@@ -11,14 +11,14 @@ import JSON
 /// `/devices`, `/devices/{id}`, `/devices/{id}/modules`, `/devices/{id}/modules/{id}` and `/statistics`.
 extension ServiceResponder {
     func identity(_ id: IdentityID) async throws -> Response {
-        self.answer(try await self.registry.identity(id))
+        try await self.answer(try await self.registry.identity(id))
     }
 
     func putIdentity(_ id: IdentityID, _ request: Request) async throws -> Response {
         let body = try await self.body(of: request, bytesMax: self.limits.documentBytesMax)
         let draft = try IdentityDocument.draft(body, id: id, idMember: "deviceId")
         let ifMatch = IfMatch(header: request.headers[.ifMatch])
-        return self.answer(try await self.registry.put(draft, ifMatch: ifMatch))
+        return try await self.answer(try await self.registry.put(draft, ifMatch: ifMatch))
     }
 
     func deleteIdentity(_ id: IdentityID, _ request: Request) async throws -> Response {
@@ -32,11 +32,11 @@ extension ServiceResponder {
             guard let number = Int(text) else { throw HubError(.argumentInvalid, "top is not a number.") }
             top = number
         }
-        return self.answer(try await self.registry.devices(top: top))
+        return try await self.answer(try await self.registry.devices(top: top))
     }
 
     func listModules(_ device: String) async throws -> Response {
-        self.answer(try await self.registry.modules(of: device))
+        try await self.answer(try await self.registry.modules(of: device))
     }
 
     func deviceStatistics() async throws -> Response {
@@ -63,21 +63,28 @@ extension ServiceResponder {
         "devices/\(id.device)" + (id.module.map { "/modules/\($0)" } ?? "")
     }
 
-    private func answer(_ identities: [RegisteredIdentity]) -> Response {
+    private func answer(_ identities: [RegisteredIdentity]) async throws -> Response {
+        let counts = try await self.hub.commands.pendingCounts(of: identities.map(\.id.device))
         var writer = JSONWriter()
         writer.beginArray()
         for identity in identities {
-            IdentityDocument.write(identity, presence: self.hub.directory.presence(of: identity.id), into: &writer)
+            self.write(identity, commandCount: counts[identity.id.device] ?? 0, into: &writer)
         }
         writer.endArray()
         return .json(writer)
     }
 
-    private func answer(_ identity: RegisteredIdentity) -> Response {
+    private func answer(_ identity: RegisteredIdentity) async throws -> Response {
+        let count = try await self.hub.commands.pendingCount(of: identity.id)
         var writer = JSONWriter()
-        IdentityDocument.write(identity, presence: self.hub.directory.presence(of: identity.id), into: &writer)
+        self.write(identity, commandCount: count, into: &writer)
         var response = Response.json(writer)
         response.headers[.eTag] = "\"\(identity.etag)\""
         return response
+    }
+
+    private func write(_ identity: RegisteredIdentity, commandCount: Int, into writer: inout JSONWriter) {
+        let presence = self.hub.directory.presence(of: identity.id)
+        IdentityDocument.write(identity, presence: presence, commandCount: commandCount, into: &writer)
     }
 }

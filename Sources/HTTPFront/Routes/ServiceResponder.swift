@@ -101,6 +101,9 @@ struct ServiceResponder: Sendable {
         case (.methods(let id), .post):
             try self.allow(principal, .serviceConnect, Self.twinPath(id))
             return try await self.invokeMethod(id, request)
+        case (.commands(let device), .delete):
+            try self.allow(principal, .serviceConnect, "devices/\(device)/commands")
+            return try await self.purgeCommands(device)
         case (.keys, .post):
             try self.allow(principal, .registryWrite, "devices")
             return try await self.regenerateKeys(request)

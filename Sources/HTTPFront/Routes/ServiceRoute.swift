@@ -25,6 +25,8 @@ enum ServiceRoute: Hashable {
     case methods(IdentityID)
     /// The making of new keys.
     case keys
+    /// The queue of commands of a device.
+    case commands(String)
     /// Something that the API knows and this hub does not offer.
     case later(String, HTTPFailure.Form)
     /// Nothing.
@@ -69,7 +71,8 @@ enum ServiceRoute: Hashable {
         switch words[2] {
         case "modules" where segments.count == 3: .modules(segments[1])
         case "modules" where segments.count == 4: .module(IdentityID(device: segments[1], module: segments[3]))
-        case "messages", "commands": .later("commands to devices", .named)
+        case "commands" where segments.count == 3: .commands(segments[1])
+        case "messages": .later("commands to devices", .named)
         case "files": .later("file upload", .named)
         case "applyconfigurationcontent": .later("automatic device management", .named)
         case "regenerate" where words[1] == "keys" && segments.count == 3: .keys

@@ -71,13 +71,20 @@ public final class TwinEvents: Sendable {
     func carryBatch(on eventLoop: any EventLoop) async throws -> Bool {
         let events = try await self.twins.events(limit: Self.batchMax)
         guard let last = events.last else { return false }
-        if self.isWanted {
-            // Events of one device share a partition, and a partition keeps the order of its appends.
-            let appends = events.map { self.log.append(self.encoded($0), on: eventLoop) }
-            for append in appends { _ = try await append.get() }
-        }
+        if self.isWanted { try await self.append(events, on: eventLoop) }
         try await self.twins.removeEvents(through: last.position)
         return true
+    }
+
+    /// Appends the oldest entries and leaves them in the outbox, as a crash does before they are taken out.
+    func appendOnly(on eventLoop: any EventLoop) async throws {
+        try await self.append(try await self.twins.events(limit: Self.batchMax), on: eventLoop)
+    }
+
+    private func append(_ events: [TwinEvent], on eventLoop: any EventLoop) async throws {
+        // Events of one device share a partition, and a partition keeps the order of its appends.
+        let appends = events.map { self.log.append(self.encoded($0), on: eventLoop) }
+        for append in appends { _ = try await append.get() }
     }
 
     /// The event as readers see it (docs/wire/event-hubs.md).

@@ -16,13 +16,22 @@ public struct Twins: Sendable {
     }
 
     private let store: any TwinStore
+    private let commands: any CommandStore
     private let directory: Directory
     private let limits: TwinLimits
     private let clock: HubClock
     private let events: TwinEvents
 
-    init(store: any TwinStore, directory: Directory, limits: TwinLimits, clock: HubClock, events: TwinEvents) {
+    init(
+        store: any TwinStore,
+        commands: any CommandStore,
+        directory: Directory,
+        limits: TwinLimits,
+        clock: HubClock,
+        events: TwinEvents
+    ) {
         self.store = store
+        self.commands = commands
         self.directory = directory
         self.limits = limits
         self.clock = clock
@@ -36,7 +45,7 @@ public struct Twins: Sendable {
     /// - Throws: `HubError`: `.deviceNotFound`, `.moduleNotFound`
     public func document(of id: IdentityID) async throws -> Document {
         let record = try await self.store.twin(id)
-        return try self.document(record.twin, record.identity)
+        return try await self.document(record.twin, record.identity)
     }
 
     /// Merges the body of a PATCH into tags and desired properties, or has that of a PUT replace them.
@@ -46,7 +55,7 @@ public struct Twins: Sendable {
     public func write(_ id: IdentityID, body: ByteBuffer, replaces: Bool, ifMatch: IfMatch?) async throws -> Document {
         let change = try TwinChange(serviceBody: body, replaces: replaces, limits: self.limits)
         let commit = try await self.commit(change, of: id, ifMatch: ifMatch)
-        return try self.document(commit.update.twin, commit.identity)
+        return try await self.document(commit.update.twin, commit.identity)
     }
 
     /// Carries out a back end's change and returns when it is durable.
@@ -65,11 +74,14 @@ public struct Twins: Sendable {
         }
     }
 
-    private func document(_ twin: Twin, _ identity: RegisteredIdentity) throws(HubError) -> Document {
+    private func document(_ twin: Twin, _ identity: RegisteredIdentity) async throws -> Document {
+        let device = twin.id.device
+        let commandCount = twin.id.module == nil ? try await self.commands.counts(of: [device])[device] ?? 0 : 0
         let presence = self.directory.presence(of: twin.id)
         let activity = TwinActivity(
             isConnected: presence?.isConnected ?? false,
             lastActivityMilliseconds: presence?.changedMilliseconds,
+            commandCount: Int32(clamping: commandCount),
             modelID: self.directory.modelID(of: twin.id) ?? ""
         )
         return Document(text: try twin.serviceDocument(of: identity, activity), etag: twin.etag)

@@ -15,10 +15,16 @@ struct TwinHub {
     let hub: Hub
     let log: CollectingLog
     let twins: any TwinStore
+    let clock = TestClock()
+    let loop = MultiThreadedEventLoopGroup.singleton.any()
 
-    init(limits: Limits = Limits(), events: EventDestinations = []) throws {
-        let database = try StateDatabase.inMemory()
-        let log = CollectingLog()
+    init(
+        limits: Limits = Limits(),
+        events: EventDestinations = [],
+        database: StateDatabase? = nil,
+        log: CollectingLog = CollectingLog()
+    ) throws {
+        let database = try database ?? StateDatabase.inMemory()
         let twins = EmbeddedTwinStore(database, limits: limits)
         self.log = log
         self.twins = twins
@@ -29,13 +35,14 @@ struct TwinHub {
                 identities: EmbeddedIdentityStore(database, limits: limits),
                 events: log,
                 twins: twins,
+                commands: try EmbeddedCommandStore(database, limits: limits),
                 bus: LocalBus()
             ),
             devices: Nobody(),
             services: Nobody(),
             twinEventDestinations: events,
             metrics: HubMetrics(),
-            clock: HubClock { 1_709_287_200_123 },
+            clock: self.clock.clock,
             logger: Logger(label: "test")
         )
     }
@@ -147,6 +154,23 @@ struct TwinPeer: Sendable {
         return try await self.run { session in
             loop.makeSucceededFuture(session.respond(to: call.id.number, result))
         }
+    }
+
+    /// Ends the connection.
+    func close() async throws {
+        let loop = self.loop
+        try await self.run { session in
+            session.close()
+            return loop.makeSucceededVoidFuture()
+        }
+    }
+
+    /// How often the connection was told that commands wait.
+    func rings() async throws -> Int {
+        let connection = self.connection
+        return try await self.loop.submit {
+            connection.value.deliveries.count { $0 == .commandsWaiting }
+        }.get()
     }
 
     /// The payloads of the notices that came so far.

@@ -189,7 +189,9 @@ struct CommandStoreTests {
         let locked = try await queue.lock().commands
         #expect(try await queue.sweep(at: 11).change.endedCount == 0)
         try await queue.settle(locked[0].token, .completed, at: 12)
-        #expect(try await queue.sweep(at: 60).change == CommandChange(endedCount: 1, returnedCount: 1, feedbackCount: 1))
+        #expect(
+            try await queue.sweep(at: 60).change == CommandChange(endedCount: 1, returnedCount: 1, feedbackCount: 1)
+        )
         #expect(try await queue.feedback(at: 61)?.records.map(\.status) == [.success, .expired])
     }
 
@@ -288,7 +290,10 @@ struct CommandStoreTests {
         try await queue.enqueue("x", to: "e", expires: 1000)
         _ = try await queue.lock(max: 2)
         _ = try await queue.lock("e", until: 200)
-        #expect(try await queue.sweep(at: 59) == CommandSweep(change: .init(), devices: [], hasFeedback: false, hasMore: false))
+        #expect(
+            try await queue.sweep(at: 59)
+                == CommandSweep(change: .init(), devices: [], hasFeedback: false, hasMore: false)
+        )
         let first = try await queue.sweep(at: 60, limit: 1)
         #expect(first.change == CommandChange(returnedCount: 1))
         #expect(first.devices == ["d"])

@@ -109,7 +109,9 @@ struct FeedbackStoreTests {
         #expect(second.records == first.records)
         #expect(second.token != first.token)
         #expect(second.deliveryCount == 0)
-        #expect(await queue.code { try await queue.settleFeedback(first.token, .completed, at: 61) } == .messageLockLost)
+        #expect(
+            await queue.code { try await queue.settleFeedback(first.token, .completed, at: 61) } == .messageLockLost
+        )
     }
 
     @Test func `a batch that was abandoned comes again until it was so too often`() async throws {
