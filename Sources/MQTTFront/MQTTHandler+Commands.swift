@@ -16,8 +16,8 @@ struct CommandFlow {
     var settling = 0
     /// Whether the hub was asked for more and has not answered.
     var isAsking = false
-    /// Whether more may have come since it was asked.
-    var rangMeanwhile = false
+    /// Whether the queue may hold more than the hub was asked for.
+    var mayWait = false
     var retryIsScheduled = false
     fileprivate var lastNumber: UInt64 = 0
 
@@ -27,29 +27,33 @@ struct CommandFlow {
 
 /// Commands, from the device's queue to the client (docs/wire/mqtt.md#commands).
 extension MQTTHandler {
+    /// Commands may be in the queue that were not before, or the client may be sent them now.
+    func commandsMayWait() {
+        commands.mayWait = true
+        askForCommands()
+    }
+
     /// Asks the hub for as many commands as the client may be sent now.
     ///
     /// May be called at any time; where it does nothing, it is called again when that has changed.
     func askForCommands() {
-        guard let session, interests.contains(.commands), !isClosing, !isQuiescing else { return }
+        guard let session, commands.mayWait, interests.contains(.commands), !isClosing, !isQuiescing else { return }
         // The SUBACK goes first; and nothing is taken for a client that does not read.
         guard storeSteps.isEmpty, context?.channel.isWritable ?? false else { return }
-        guard !commands.isAsking else {
-            commands.rangMeanwhile = true
-            return
-        }
         let room = front.limits.connection.outgoingWindowMax - commands.unsettled
-        guard room > 0, !commands.retryIsScheduled else { return }
+        guard room > 0, !commands.isAsking, !commands.retryIsScheduled else { return }
         commands.isAsking = true
-        commands.rangMeanwhile = false
+        commands.mayWait = false
         session.nextCommands(max: room, holdsUntilExpiry: true).assumeIsolated().whenComplete { result in
             self.commands.isAsking = false
             guard !self.isClosing else { return }
             switch result {
             case .success(let locked):
+                if locked.count == room { self.commands.mayWait = true }
                 self.send(locked)
-                if !locked.isEmpty || self.commands.rangMeanwhile { self.askForCommands() }
+                self.askForCommands()
             case .failure(let error):
+                self.commands.mayWait = true
                 self.front.hub.logger.debug("commands can't be read", metadata: ["reason": "\(error)"])
                 self.askForCommandsLater()
             }

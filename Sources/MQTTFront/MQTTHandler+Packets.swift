@@ -126,7 +126,7 @@ extension MQTTHandler {
     private func store(_ step: StoreStep) {
         guard keepsSession else {
             acknowledge(step)
-            return askForCommands()
+            return commandsMayWait()
         }
         storeSteps.append(step)
         if storeSteps.count == 1 { runStoreStep() }
@@ -149,7 +149,7 @@ extension MQTTHandler {
                 self.storeSteps.removeFirst()
                 self.acknowledge(step)
                 self.runStoreStep()
-                self.askForCommands()
+                self.commandsMayWait()
             case .failure:
                 self.close(.storageFailed)
             }

@@ -91,7 +91,7 @@ extension MQTTHandler {
         context.triggerUserOutboundEvent(ConnectionAuthenticated(), promise: nil)
         armTimer()
         resume()
-        askForCommands()
+        commandsMayWait()
     }
 
     /// How long the credential lasts from now; nil where it does not end in the time of man.

@@ -312,7 +312,7 @@ extension MQTTHandler: DeviceConnection {
             close(.hub(reason))
         case .desiredPatch(let notice): desiredPatchDelivered(notice)
         case .methodCall(let call): methodCallDelivered(call)
-        case .commandsWaiting: askForCommands()
+        case .commandsWaiting: commandsMayWait()
         }
     }
 }

@@ -79,7 +79,7 @@ public final class Methods: Sendable {
         }
     }
 
-    /// A name is a level of an MQTT topic, followed by `/?$rid=` (docs/wire/mqtt.md#direct-methods).
+    /// A name is a level of an MQTT topic, followed by `/?$rid=` (docs/wire/mqtt.md#methods).
     private static func isInNames(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar {
         case "/", "?", "#", "+": false
