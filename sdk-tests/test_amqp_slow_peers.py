@@ -1,0 +1,96 @@
+# Roost, a self-hosted IoT hub.
+# Copyright the Roost authors.
+# SPDX-License-Identifier: Apache-2.0
+
+"""Readers that ask for everything and take nothing: the hub holds little for them, and others notice nothing."""
+
+import contextlib
+import pathlib
+import socket
+import struct
+
+from support import mqtt
+from support.devices import make_device
+from support.reading import read
+
+SASL, AMQP = b"AMQP\x03\x01\x00\x00", b"AMQP\x00\x01\x00\x00"
+MIB = 1 << 20
+
+
+def composite(code: int, *fields: bytes) -> bytes:
+    body = b"".join(fields)
+    return b"\x00\x53" + bytes([code]) + b"\xd0" + struct.pack(">II", len(body) + 4, len(fields)) + body
+
+
+def frame(code: int, *fields: bytes, kind: int = 0) -> bytes:
+    body = composite(code, *fields)
+    return struct.pack(">IBBH", len(body) + 8, 2, kind, 0) + body
+
+
+def uint(value: int) -> bytes:
+    return b"\x70" + struct.pack(">I", value)
+
+
+def text(value: str, code: int = 0xB1) -> bytes:
+    data = value.encode()
+    return bytes([code]) + struct.pack(">I", len(data)) + data
+
+
+NULL, TRUE, FALSE = b"\x40", b"\x41", b"\x42"
+
+
+def greedy_reader(hub, partition: str) -> socket.socket:
+    """A connection that has given a million credits for a partition's events from the start, and reads no byte more."""
+    peer = socket.socket()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    peer.settimeout(20)
+    peer.connect((hub.host, hub.port("amqp")))
+    secret = f"\0service\0{hub.key('service')}".encode()
+    peer.sendall(SASL + frame(0x41, text("PLAIN", 0xB3), b"\xb0" + struct.pack(">I", len(secret)) + secret, kind=1))
+    source = composite(0x28, text(f"{hub.event_hub}/ConsumerGroups/second/Partitions/{partition}"))
+    target = composite(0x29, text("here"))
+    peer.sendall(
+        AMQP
+        + frame(0x10, text("greedy"), NULL, uint(65536), NULL, uint(3_600_000))
+        + frame(0x11, NULL, uint(0), uint(0x7FFFFFFF), uint(100))
+        + frame(0x12, text("r"), uint(0), TRUE, NULL, NULL, source, target)
+        + frame(0x13, NULL, uint(0x7FFFFFFF), uint(0), uint(100), uint(0), uint(0), uint(1_000_000))
+    )
+    while b"roost" not in peer.recv(4096, socket.MSG_PEEK):
+        pass
+    return peer
+
+
+def resident(hub) -> int:
+    lines = pathlib.Path(f"/proc/{hub.info['processID']}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+
+
+def publish(device, count: int, size: int):
+    with device.sign_in() as peer:
+        for start in range(0, count, 20):
+            numbers = range(start, min(count, start + 20))
+            for number in numbers:
+                body = number.to_bytes(4, "big") * (size // 4)
+                peer.send(mqtt.publish(device.topic, body, packet_id=number % 1000 + 1))
+            for _ in numbers:
+                assert peer.receive()[0] == mqtt.PUBACK << 4
+
+
+def test_readers_that_take_nothing_cost_little_and_others_read_on(own_hub):
+    hub = own_hub
+    hub.flags = (*hub.flags, "--consumer-group", "second")
+    hub.start()
+    device = make_device(hub)
+    # The log keeps its end in memory: fill that first.
+    publish(device, 400, 100_000)
+    before = resident(hub)
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(contextlib.closing(greedy_reader(hub, device.partition)))
+        publish(device, 400, 100_000)
+        events = read(hub, 800, device=device.id, partition_id=device.partition)
+        assert len(events) == 800
+        grown = resident(hub) - before
+    # Unbounded it would be five times 40 MB and more.
+    assert grown < 90 * MIB, f"the server grew by {grown // MIB} MiB"
