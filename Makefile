@@ -10,10 +10,10 @@ SECONDS_EACH ?= 600
 ARGUMENTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint format bench fuzz crash clean-free
+.PHONY: help run build test lint format bench bench-proton fuzz crash clean-free
 
 help:  ## Show this list.
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run:  ## Build the release program and serve a hub from ./roost-data (ARGUMENTS= is passed on).
 	@scripts/build
@@ -33,6 +33,9 @@ format:  ## Format the Swift and Python sources in place.
 
 bench:  ## Repeat the figures of docs/performance.md on this machine.
 	@scripts/bench
+
+bench-proton:  ## Measure AMQP with a C program on Qpid Proton (needs libqpid-proton11-dev).
+	@scripts/bench-proton
 
 fuzz:  ## Fuzz each decoder for SECONDS_EACH seconds (default 600).
 	@scripts/fuzz $(SECONDS_EACH)
