@@ -105,6 +105,40 @@ def test_a_filter_that_can_match_nothing_of_ones_own_ends_the_connection(device,
         assert peer.is_closed()
 
 
+@pytest.mark.parametrize("name", ["#", "+/+/+/#", "devices/+/messages/devicebound/#", "devices/#", "+/#", "$iothub/#"])
+def test_a_wildcard_wins_nothing_of_other_devices(service, device, make, name):
+    other = make("neighbour")
+    with device.sign_in() as peer:
+        peer.send(mqtt.subscribe(1, (name, 1)))
+        try:
+            assert peer.receive()[:1] == b"\x90"
+        except mqtt.Closed:
+            return
+        service.send(other, "not yours")
+        service.update_twin(other, {"not": "yours"})
+        service.send(device, "yours")
+        taken = []
+        if not name.startswith("$"):
+            topic, body = mqtt.taken(peer.receive())
+            taken.append(body)
+            assert topic.startswith(f"devices/{device.id}/")
+            assert body == b"yours"
+        assert is_alive(peer)
+
+
+def test_a_device_named_like_the_beginning_of_another_gets_nothing_of_it(service, make):
+    short = make("prefix")
+    manager = service.sdk
+    longer = f"{short.id}-longer"
+    manager.create_device_with_sas(longer, short.key, short.secondary_key, "enabled")
+    with short.sign_in() as peer:
+        peer.send(mqtt.subscribe(1, (f"devices/{short.id}/messages/devicebound/#", 1)))
+        assert peer.receive()[:2] == b"\x90\x03"
+        manager.send_c2d_message(longer, "not yours", {})
+        assert is_alive(peer)
+        assert peer.send(mqtt.publish(f"devices/{longer}/messages/events/", b"forged")).is_closed()
+
+
 @pytest.mark.parametrize("name", ["a+b", "a#b", "#", "+", "a%2fb", "a%b", "...", "$iothub", "a(b)'c*!?@=,", "%23"])
 def test_ids_with_path_and_wildcard_characters_are_only_names(hub, service, device, name):
     made = service.sdk.create_device_with_sas(name, device.key, device.secondary_key, "enabled")
