@@ -96,7 +96,7 @@ let package = Package(
         library("HubModel", ["JSON", nioCore]),
 
         // Row 3: what the hub does; and what carries bytes to it.
-        library("Hub", ["HubModel", "JSON", "AMQP", nioCore, crypto, logging, x509]),
+        library("Hub", ["HubModel", "JSON", "AMQP", nioCore, crypto, cryptoExtras, logging, x509, asn1]),
         library(
             "HubTransport",
             [
@@ -149,8 +149,8 @@ let package = Package(
             "HubTests",
             [
                 "Hub", "HubModel", "JSON", "AMQP", "HubTesting", "EmbeddedStore", nioCore, nioEmbedded, nioPosix,
-                crypto,
-                logging,
+                crypto, cryptoExtras,
+                logging, x509, asn1,
             ]
         ),
         tests("EventLogTests", ["EventLog", "CCRC32C", "HubTesting", nioCore, nioPosix, nioEmbedded, logging]),

@@ -13,6 +13,7 @@ extension AMQPError {
             switch error.code {
             case .argumentInvalid, .formatError, .invalidDeviceScope, .deviceDefinedMultipleTimes: .argumentError
             case .unauthorized, .forbidden, .systemModule: .unauthorizedAccess
+            case .certificateNotFound: .notFound
             case .deviceNotFound, .moduleNotFound, .deviceNotOnline, .deviceConnectionClosedRemotely: .notFound
             // The .NET SDK takes it for a lost lock (docs/wire/amqp.md#commands).
             case .messageLockLost: .notFound

@@ -12,11 +12,28 @@ enum StateMigrations {
         migrator.registerMigration("2 twins and their events", migrate: self.twins)
         migrator.registerMigration("3 commands and feedback", migrate: CommandSchema.create)
         migrator.registerMigration("4 who manages a module", migrate: self.moduleManagers)
+        migrator.registerMigration("5 certificate authorities", migrate: self.certificateAuthorities)
         return migrator
     }
 
     private static func moduleManagers(_ database: Database) throws {
         try database.execute(sql: "ALTER TABLE identities ADD COLUMN managedBy TEXT")
+    }
+
+    private static func certificateAuthorities(_ database: Database) throws {
+        try database.execute(
+            sql: """
+                CREATE TABLE certificateAuthorities (
+                    name TEXT PRIMARY KEY,
+                    etag TEXT NOT NULL,
+                    certificate BLOB NOT NULL,
+                    isVerified INTEGER NOT NULL,
+                    verificationCode TEXT,
+                    createdMilliseconds INTEGER NOT NULL,
+                    updatedMilliseconds INTEGER NOT NULL
+                ) STRICT;
+                """
+        )
     }
 
     private static func twins(_ database: Database) throws {

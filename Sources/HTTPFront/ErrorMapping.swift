@@ -107,6 +107,7 @@ enum ErrorMapping {
         case .invalidDeviceScope: (.badRequest, "InvalidDeviceScope", 400_028)
         case .unauthorized, .forbidden: (.unauthorized, "IotHubUnauthorizedAccess", 401_002)
         case .systemModule: (.unauthorized, "SystemModuleModifyUnauthorizedAccess", 401_100)
+        case .certificateNotFound: (.notFound, "GenericNotFound", 404_000)
         case .deviceNotFound: (.notFound, "DeviceNotFound", 404_001)
         case .moduleNotFound: (.notFound, "ModuleNotFound", 404_010)
         case .invalidMessageExpiryTime: (.forbidden, "InvalidMessageExpiryTime", 403_009)

@@ -70,6 +70,8 @@ public final class Hub: Sendable {
     public let commandExpiry: CommandExpiry
     /// What tells routes of changes of twins.
     public let twinEvents: TwinEvents
+    /// The authorities whose devices may sign in.
+    public let authorities: CertificateAuthorities
     /// What it counts about itself.
     public let metrics: HubMetrics
     /// The time.
@@ -85,6 +87,7 @@ public final class Hub: Sendable {
     ///   - stores: what it stands on
     ///   - devices: who may sign in as a device or a module
     ///   - services: who may act as a back end
+    ///   - authorityTable: the authorities in force, which `devices` reads
     ///   - consumerGroups: which consumer groups the built-in endpoint has
     ///   - twinEventDestinations: where events that tell of changes of twins go; none are made for nowhere
     ///   - metrics: what it counts
@@ -96,6 +99,7 @@ public final class Hub: Sendable {
         stores: Stores,
         devices: any DeviceAuthenticating,
         services: any ServiceAuthenticating,
+        authorityTable: AuthorityTable = AuthorityTable(),
         consumerGroups: ConsumerGroups = ConsumerGroups(),
         twinEventDestinations: EventDestinations = [],
         metrics: HubMetrics,
@@ -109,6 +113,14 @@ public final class Hub: Sendable {
         self.services = services
         self.consumerGroups = consumerGroups
         readers = ReaderRegistry(readersPerPartitionMax: limits.readersPerPartitionMax)
+        authorities = CertificateAuthorities(
+            store: stores.authorities,
+            table: authorityTable,
+            bus: stores.bus,
+            limits: limits,
+            clock: clock,
+            logger: logger
+        )
         self.metrics = metrics
         self.clock = clock
         self.logger = logger
@@ -152,6 +164,7 @@ public final class Hub: Sendable {
             case .identityRevoked(let id, let keeping): directory.revoke(id, keeping: keeping)
             case .identityDeleted(let id): directory.forget(id)
             case .policiesChanged: directory.recheckPolicies(isStillGood: services.isStillGood(policy:_:))
+            case .authoritiesChanged: directory.recheckAuthorities(isStillGood: devices.isStillGood(authority:))
             }
         }
     }

@@ -35,6 +35,8 @@ public enum HubErrorCode: Sendable, Hashable, CaseIterable {
     case invalidDeviceScope
     /// One call names the same identity twice.
     case deviceDefinedMultipleTimes
+    /// The certificate authority is not registered.
+    case certificateNotFound
     /// The device does not exist.
     case deviceNotFound
     /// The module does not exist.

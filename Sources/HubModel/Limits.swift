@@ -16,6 +16,8 @@ public struct Limits: Sendable, Hashable {
     public var telemetryMessageSizeMax = 262_144
     /// How long after a token's expiry it still signs in, and after which a live connection is cut, in seconds.
     public var clockSkewSeconds: Int64 = 300
+    /// What certificates of devices and their authorities may be.
+    public var certificates = CertificateLimits()
     /// How many readers without an owner level may read one partition of one consumer group at a time.
     public var readersPerPartitionMax = 5
     /// How many consumer groups a hub may have, `$Default` included.

@@ -14,7 +14,8 @@ enum ErrorMapping {
         guard let error = error as? HubError else { return .serverUnavailable }
         switch error.code {
         case .unauthorized, .forbidden, .deviceNotFound, .moduleNotFound, .argumentInvalid, .formatError, .notSupported,
-            .invalidDeviceScope, .deviceDefinedMultipleTimes, .systemModule:
+            .invalidDeviceScope, .deviceDefinedMultipleTimes, .systemModule,
+            .certificateNotFound:
             return .notAuthorized
         case .deviceAlreadyExists, .moduleAlreadyExists, .preconditionFailed, .quotaExceeded, .messageTooLarge,
             .throttled, .serviceUnavailable, .storageFull, .storageCorrupt, .internalError, .deviceNotOnline,
@@ -37,6 +38,7 @@ enum ErrorMapping {
             case .notSupported: (400_003, "InvalidOperation")
             case .unauthorized, .forbidden, .systemModule: (401_002, "IotHubUnauthorizedAccess")
             case .quotaExceeded, .tooManyModules: (403_002, "IotHubQuotaExceeded")
+            case .certificateNotFound: (404_000, "GenericNotFound")
             case .deviceNotFound: (404_001, "DeviceNotFound")
             case .moduleNotFound: (404_010, "ModuleNotFound")
             case .deviceAlreadyExists, .moduleAlreadyExists: (409_002, "LinkCreationConflict")

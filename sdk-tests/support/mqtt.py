@@ -109,15 +109,23 @@ class Closed(Exception):
 class Peer:
     """One connection, with TLS unless told otherwise."""
 
-    def __init__(self, hub, *, plain: bool = False, timeout: float = 20):
+    def __init__(
+        self,
+        hub,
+        *,
+        plain: bool = False,
+        timeout: float = 20,
+        context: ssl.SSLContext | None = None,
+        session: ssl.SSLSession | None = None,
+    ):
         self.timeout = timeout
         raw = socket.create_connection((hub.host, hub.port("mqtt" if plain else "mqtts")), timeout)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if plain:
             self.socket = raw
         else:
-            context = ssl.create_default_context(cafile=hub.ca_file)
-            self.socket = context.wrap_socket(raw, server_hostname=hub.host)
+            context = context or ssl.create_default_context(cafile=hub.ca_file)
+            self.socket = context.wrap_socket(raw, server_hostname=hub.host, session=session)
         self.buffer = b""
 
     def __enter__(self) -> "Peer":

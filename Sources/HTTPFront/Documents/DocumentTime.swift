@@ -21,6 +21,17 @@ enum DocumentTime {
         return "\(self.two(parts.month))/\(self.two(parts.day))/\(parts.year) \(self.clock(parts))"
     }
 
+    /// `Fri, 28 Mar 2025 11:22:33 GMT`, as documents about certificates carry it.
+    static func rfc1123(_ milliseconds: Int64) -> String {
+        let parts = self.parts(milliseconds)
+        let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        let days = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]
+        let sinceThursday = self.floor(self.floor(milliseconds, 1000), 86_400)
+        let day = days[Int(sinceThursday - self.floor(sinceThursday, 7) * 7)]
+        let date = "\(self.two(parts.day)) \(months[Int(parts.month) - 1]) \(self.digits(parts.year, 4))"
+        return "\(day), \(date) \(self.clock(parts)) GMT"
+    }
+
     private struct Parts {
         var year: Int64
         var month: Int64

@@ -107,6 +107,9 @@ struct ServiceResponder: Sendable {
         case (.keys, .post):
             try self.allow(principal, .registryWrite, "devices")
             return try await self.regenerateKeys(request)
+        case (.certificates(let name, let action), let method):
+            try self.allow(principal, [.registryWrite, .serviceConnect, .deviceConnect], "certificates")
+            return try await self.certificates(name, action, method, request)
         case (.device("query"), .post): throw HTTPFailure.notYet("queries")
         case (.later(let what, _), _): throw HTTPFailure.notYet(what)
         case (.unknown, _): throw HTTPFailure.noSuchRoute

@@ -27,6 +27,8 @@ enum ServiceRoute: Hashable {
     case keys
     /// The queue of commands of a device.
     case commands(String)
+    /// All certificate authorities, one, or what is done with one.
+    case certificates(name: String?, action: String?)
     /// Something that the API knows and this hub does not offer.
     case later(String, HTTPFailure.Form)
     /// Nothing.
@@ -59,6 +61,9 @@ enum ServiceRoute: Hashable {
         case ("twins", 2): self = .twin(IdentityID(device: segments[1]))
         case ("twins", 4) where words[2] == "modules":
             self = .twin(IdentityID(device: segments[1], module: segments[3]))
+        case ("certificates", 1...3):
+            let action = segments.count == 3 ? words[2] : nil
+            self = .certificates(name: segments.count > 1 ? segments[1] : nil, action: action)
         case ("digitaltwins", _): self = .later("digital twins", .numbered)
         case ("jobs", _): self = .later("jobs", .named)
         case ("configurations", _): self = .later("automatic device management", .named)

@@ -27,14 +27,21 @@ public protocol DeviceAuthenticating: Sendable {
     /// Authenticates an identity by what it offers.
     ///
     /// - Throws: ``HubError`` `.unauthorized` for an unknown or disabled identity, a wrong, malformed or expired
-    ///   credential alike, with one text and at equal cost; `.notSupported` for a kind of credential the hub does not
-    ///   take yet; `.serviceUnavailable` where the store can't tell (never to be shown to a peer as a refusal of the
+    ///   credential alike, with one text and at equal cost; `.serviceUnavailable` where the store can't tell (never to be shown to a peer as a refusal of the
     ///   credential).
     func authenticate(
         _ id: IdentityID,
         credential: DeviceCredential,
         nowSeconds: Int64
     ) async throws -> AuthenticatedIdentity
+
+    /// Says whether a certificate authority, named by its certificate's SHA-256 thumbprint, still vouches for devices.
+    func isStillGood(authority thumbprint: String) -> Bool
+}
+
+extension DeviceAuthenticating {
+    /// One that takes no certificates has none to take back.
+    public func isStillGood(authority thumbprint: String) -> Bool { true }
 }
 
 /// Decides which shared access policy a service holds a key of; called on any thread, never waits.

@@ -11,14 +11,17 @@ public struct RegistryDeviceAuthenticator: DeviceAuthenticating {
     private let identities: any IdentityStore
     private let policies: PolicyTable
     private let settings: AuthenticationSettings
+    private let authorities: AuthorityTable
+    private let certificates: CertificateLimits
     private let clockSkewSeconds: Int64
     private let logger: Logger
 
-    /// Makes an authenticator over a registry and policies, both of which may change at any time.
+    /// Makes an authenticator over a registry, policies and certificate authorities, all of which may change at any time.
     public init(
         names: HubNames,
         identities: any IdentityStore,
         policies: PolicyTable,
+        authorities: AuthorityTable = AuthorityTable(),
         settings: AuthenticationSettings,
         limits: Limits,
         logger: Logger
@@ -27,6 +30,8 @@ public struct RegistryDeviceAuthenticator: DeviceAuthenticating {
         self.identities = identities
         self.policies = policies
         self.settings = settings
+        self.authorities = authorities
+        self.certificates = limits.certificates
         self.clockSkewSeconds = limits.clockSkewSeconds
         self.logger = logger
     }
@@ -37,11 +42,11 @@ public struct RegistryDeviceAuthenticator: DeviceAuthenticating {
         credential: DeviceCredential,
         nowSeconds: Int64
     ) async throws -> AuthenticatedIdentity {
-        let decision = try await self.decision(id)
+        let (identity, device) = try await self.registered(id)
         let outcome: Result<AuthenticatedIdentity, SignInRefusal>
         switch credential {
         case .token(let text):
-            outcome = decision.decide(
+            outcome = DeviceTokenDecision(id: id, identity: identity, device: device).decide(
                 text,
                 names: self.names,
                 policies: self.policies,
@@ -49,8 +54,14 @@ public struct RegistryDeviceAuthenticator: DeviceAuthenticating {
                 clockSkewSeconds: self.clockSkewSeconds,
                 nowSeconds: nowSeconds
             )
-        case .certificateChain:
-            throw HubError(.notSupported, "The hub does not accept client certificates yet; use a SAS token.")
+        case .certificateChain(let chain):
+            outcome = DeviceCertificateDecision(id: id, identity: identity, device: device).decide(
+                chain,
+                authorities: self.authorities,
+                limits: self.certificates,
+                clockSkewSeconds: self.clockSkewSeconds,
+                nowSeconds: nowSeconds
+            )
         case .nothing:
             outcome = .failure(.nothingOffered)
         }
@@ -65,13 +76,19 @@ public struct RegistryDeviceAuthenticator: DeviceAuthenticating {
         }
     }
 
+    /// Whether an authority is among those whose devices may sign in.
+    public func isStillGood(authority thumbprint: String) -> Bool {
+        self.authorities.contains(thumbprint: thumbprint)
+    }
+
     /// Reads an identity, and the device of a module, whether or not there is one.
-    private func decision(_ id: IdentityID) async throws(HubError) -> DeviceTokenDecision {
+    private func registered(
+        _ id: IdentityID
+    ) async throws(HubError) -> (identity: RegisteredIdentity?, device: RegisteredIdentity?) {
         do {
             let identity = try await self.identities.identity(id)
-            guard id.module != nil else { return DeviceTokenDecision(id: id, identity: identity, device: identity) }
-            let device = try await self.identities.identity(IdentityID(device: id.device))
-            return DeviceTokenDecision(id: id, identity: identity, device: device)
+            guard id.module != nil else { return (identity, identity) }
+            return (identity, try await self.identities.identity(IdentityID(device: id.device)))
         } catch {
             self.logger.error("The registry can't be read.", metadata: ["error": "\(error)"])
             throw HubError(.serviceUnavailable, "The registry can't be read now.")

@@ -10,7 +10,7 @@ public enum SignInRefusal: String, Error, Sendable, Hashable {
     case malformedToken
     /// No key that could have signed fits.
     case wrongSignature
-    /// The token is past its expiry and the tolerated clock skew.
+    /// The token or the certificate is not valid at this time, the tolerated clock skew granted.
     case expired
     /// The token expires later than the settings allow.
     case lifetimeTooLong
@@ -26,6 +26,12 @@ public enum SignInRefusal: String, Error, Sendable, Hashable {
     case wrongKind
     /// The settings refuse credentials of this kind.
     case kindDisabled
+    /// The certificate can't be read.
+    case malformedCertificate
+    /// The certificate is not the registered one, or is made out to somebody else.
+    case wrongCertificate
+    /// The certificate leads to no verified authority by rules that hold.
+    case untrustedCertificate
     /// No credential was offered.
     case nothingOffered
 

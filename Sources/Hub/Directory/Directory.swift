@@ -188,6 +188,14 @@ public final class Directory: Sendable {
         }
     }
 
+    /// Ends every connection that rests on a certificate authority which `isStillGood` does not vouch for.
+    public func recheckAuthorities(isStillGood: (_ thumbprint: String) -> Bool) {
+        end(.revoked, in: shards) { identity in
+            guard case .certificateAuthority(let thumbprint) = identity.proof else { return false }
+            return !isStillGood(thumbprint)
+        }
+    }
+
     private func end(
         _ reason: DisconnectReason,
         in shards: [Shard],

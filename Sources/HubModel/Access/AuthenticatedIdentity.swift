@@ -18,8 +18,8 @@ public enum DeviceProof: Sendable, Hashable {
     case policyKey(policy: String, KeySlot)
     /// A certificate whose thumbprint is registered.
     case thumbprint(KeySlot)
-    /// A certificate that chains to a registered authority.
-    case certificateAuthority(name: String)
+    /// A certificate that chains to a registered authority, named by its own certificate's SHA-256 thumbprint.
+    case certificateAuthority(thumbprint: String)
 }
 
 /// A device or a module that has proved who it is: what a connection holds on to from sign-in to its end.

@@ -14,6 +14,8 @@ public enum HubSignal: Sendable, Hashable {
     case identityDeleted(IdentityID)
     /// The shared access policies changed: connections that rest on one must be checked again.
     case policiesChanged
+    /// The verified certificate authorities changed: connections that rest on one must be checked again.
+    case authoritiesChanged
 }
 
 /// Carries signals between the nodes of a hub.

@@ -12,6 +12,8 @@ public struct Stores: Sendable {
     public let twins: any TwinStore
     /// Commands and feedback.
     public let commands: any CommandStore
+    /// Certificate authorities.
+    public let authorities: any AuthorityStore
     /// What nodes tell each other.
     public let bus: any HubBus
 
@@ -21,12 +23,14 @@ public struct Stores: Sendable {
         events: any EventStore,
         twins: any TwinStore = NoTwins(),
         commands: any CommandStore = NoCommands(),
+        authorities: any AuthorityStore = NoAuthorities(),
         bus: any HubBus
     ) {
         self.identities = identities
         self.events = events
         self.twins = twins
         self.commands = commands
+        self.authorities = authorities
         self.bus = bus
     }
 }

@@ -42,7 +42,8 @@ public final class TLSIdentity: Sendable {
     }
 
     private let settings: TLSSettings
-    private let verification: @Sendable ([NIOSSLCertificate], EventLoopPromise<NIOSSLVerificationResult>) -> Void
+    private let verification:
+        @Sendable ([NIOSSLCertificate], EventLoopPromise<NIOSSLVerificationResultWithMetadata>) -> Void
     private let loaded: Mutex<Loaded>
 
     /// Loads the files.
@@ -53,12 +54,14 @@ public final class TLSIdentity: Sendable {
         let certificatesMax = limits.clientChainCertificatesMax
         let bytesMax = limits.clientChainBytesMax
         // Any certificate is let in, unknown or expired ones too: whether it opens anything is decided when the device signs
-        // in, with the protocol's own refusal. That the client holds the key is checked by TLS itself.
+        // in, with the protocol's own refusal. That the client holds the key is checked by TLS itself. What is handed on as
+        // validated is what was presented: it is kept with the connection for that decision (see PeerCertificates).
         verification = { certificates, promise in
             guard certificates.count <= certificatesMax else { return promise.succeed(.failed) }
             do {
                 let size = try certificates.reduce(0) { try $0 + $1.toDERBytes().count }
-                promise.succeed(size <= bytesMax ? .certificateVerified : .failed)
+                let chain = certificates.isEmpty ? nil : ValidatedCertificateChain(certificates)
+                promise.succeed(size <= bytesMax ? .certificateVerified(VerificationMetadata(chain)) : .failed)
             } catch {
                 promise.succeed(.failed)
             }
@@ -86,7 +89,7 @@ public final class TLSIdentity: Sendable {
         guard requestsClientCertificate else { return NIOSSLServerHandler(context: loaded.withLock { $0.plain }) }
         return NIOSSLServerHandler(
             context: loaded.withLock { $0.requesting },
-            customVerificationCallback: verification
+            customVerificationCallbackWithMetadata: verification
         )
     }
 

@@ -82,6 +82,8 @@ struct Configuration: Sendable {
         var minimumVersion = TLSSettings.Version.v12
         var allowsCBC = false
         var reloadSeconds = 30
+        /// Whether clients of the HTTPS port, too, are asked for a certificate.
+        var requestsCertificatesOnHTTPS = true
     }
 
     /// What is logged, and how.

@@ -182,6 +182,11 @@ extension Setting {
             1...86_400,
             "How often certificate files are looked at for changes. New connections use the new ones; nothing is dropped."
         ),
+        .boolean(
+            "listeners.https.requestCertificates",
+            \.tls.requestsCertificatesOnHTTPS,
+            "Whether clients of the HTTPS port are asked for a certificate, as devices with certificates on WebSockets need. A browser may then ask its user for one."
+        ),
     ]
 
     private static let connections: [Setting] = [

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Hub
+import HubModel
+import HubTransport
 
 extension Setting {
     /// Who may sign in, and with what.
@@ -27,6 +29,36 @@ extension Setting {
             \.authentication.tokenLifetime,
             0...3_153_600_000,
             "How far in the future a token may expire; 0 is any time."
+        ),
+        .integer(
+            "limits.certificateChain",
+            \.limits.certificates.chainLengthMax,
+            2...10,
+            "Certificates from a device's own to the registered authority's, both included."
+        ),
+        .integer(
+            "limits.certificateBytes",
+            \.limits.certificates.certificateBytesMax,
+            1_024...65_536,
+            "The largest certificate of a device or an authority."
+        ),
+        .integer(
+            "limits.certificateSignatureChecks",
+            \.limits.certificates.signatureChecksMax,
+            1...1_000,
+            "Signatures checked for one sign-in with a certificate."
+        ),
+        .integer(
+            "limits.certificateAuthorities",
+            \.limits.certificates.authoritiesMax,
+            1...1_000,
+            "Certificate authorities that can be registered."
+        ),
+        .integer(
+            "limits.rememberedChains",
+            \.transport.rememberedChainsMax,
+            1...1_000_000,
+            "Clients whose certificate chains are remembered for resumed TLS sessions."
         ),
         .boolean(
             "allowSampleKeys",

@@ -56,6 +56,7 @@ struct HubServer: Sendable {
             let names = hubNames(configuration)
             let table = PolicyTable(policies, configuration)
             let hub = makeHub(configuration, stores, names, table, logger)
+            try await hub.authorities.load()
             let registry = Registry(
                 identities: stores.stores.identities,
                 bus: stores.stores.bus,
@@ -138,7 +139,8 @@ struct HubServer: Sendable {
         _ policies: PolicyTable,
         _ logger: Logger
     ) -> Hub {
-        Hub(
+        let authorities = AuthorityTable()
+        return Hub(
             names: names,
             limits: configuration.limits,
             stores: stores.stores,
@@ -146,6 +148,7 @@ struct HubServer: Sendable {
                 names: names,
                 identities: stores.stores.identities,
                 policies: policies,
+                authorities: authorities,
                 settings: configuration.authentication,
                 limits: configuration.limits,
                 logger: logger
@@ -156,6 +159,7 @@ struct HubServer: Sendable {
                 settings: configuration.authentication,
                 limits: configuration.limits
             ),
+            authorityTable: authorities,
             consumerGroups: ConsumerGroups(configuration.events.consumerGroups),
             metrics: HubMetrics(),
             clock: .system,
@@ -169,7 +173,8 @@ struct HubServer: Sendable {
         _ configuration: Configuration,
         _ logger: Logger
     ) -> FrontInitializers {
-        let mqtt = MQTTFront(hub: hub, limits: configuration.mqtt)
+        let peers = PeerCertificates(limits: configuration.transport)
+        let mqtt = MQTTFront(hub: hub, limits: configuration.mqtt) { peers.certificates(of: $0) }
         let amqp = AMQPFront(hub: hub, limits: configuration.amqp)
         let http = HTTPFront(
             hub: hub,

@@ -29,6 +29,7 @@ struct HubStores: Sendable {
             events: EmbeddedEventStore(log: log),
             twins: EmbeddedTwinStore(database, limits: configuration.limits),
             commands: try EmbeddedCommandStore(database, limits: configuration.limits),
+            authorities: EmbeddedAuthorityStore(database, limits: configuration.limits),
             bus: LocalBus()
         )
     }

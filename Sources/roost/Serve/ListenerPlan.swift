@@ -83,8 +83,8 @@ struct ListenerPlan {
             port: port
         )
         settings.identity = identity
-        // A browser on the HTTPS port would ask its user for a certificate.
-        settings.requestsClientCertificate = name != "https"
+        // A browser on the HTTPS port may ask its user for a certificate.
+        settings.requestsClientCertificate = name != "https" || configuration.tls.requestsCertificatesOnHTTPS
         if name == "https" && !configuration.listeners.httpsIsChosen { settings.fallbackPort = 8443 }
         return listener(settings, refusal, front)
     }
