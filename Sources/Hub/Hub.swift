@@ -72,6 +72,8 @@ public final class Hub: Sendable {
     public let twinEvents: TwinEvents
     /// The authorities whose devices may sign in.
     public let authorities: CertificateAuthorities
+    /// Which identities are in a fault that they asked for; nil where none may ask.
+    public let faults: FaultBoard?
     /// What it counts about itself.
     public let metrics: HubMetrics
     /// The time.
@@ -121,6 +123,7 @@ public final class Hub: Sendable {
             clock: clock,
             logger: logger
         )
+        faults = limits.faults.isEnabled ? FaultBoard(limits: limits.faults) : nil
         self.metrics = metrics
         self.clock = clock
         self.logger = logger

@@ -18,6 +18,8 @@ public struct Limits: Sendable, Hashable {
     public var clockSkewSeconds: Int64 = 300
     /// What certificates of devices and their authorities may be.
     public var certificates = CertificateLimits()
+    /// Whether devices may ask for faults.
+    public var faults = FaultLimits()
     /// How many readers without an owner level may read one partition of one consumer group at a time.
     public var readersPerPartitionMax = 5
     /// How many consumer groups a hub may have, `$Default` included.

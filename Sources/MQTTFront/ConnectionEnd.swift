@@ -26,6 +26,8 @@ enum ConnectionEnd {
     case unread
     /// The hub says so.
     case hub(DisconnectReason)
+    /// The client asked for it.
+    case fault(FaultKind)
     /// The client closed.
     case peerClosed
     /// The transport failed.
@@ -34,7 +36,7 @@ enum ConnectionEnd {
     /// A word for metrics, nil for what is no refusal.
     var refusal: StaticString? {
         switch self {
-        case .session(.disconnected), .session(.keepAliveExpired), .hub, .peerClosed, .transport: nil
+        case .session(.disconnected), .session(.keepAliveExpired), .hub, .fault, .peerClosed, .transport: nil
         case .session(.malformed): "mqtt_malformed"
         case .session(.refused(.notAuthorized)): "mqtt_unauthorized"
         case .session(.refused(.serverUnavailable)): "mqtt_unavailable"
@@ -63,6 +65,7 @@ extension ConnectionEnd: CustomStringConvertible {
         case .storageFailed: "messages can't be stored"
         case .unread: "client does not take what it is sent"
         case .hub(let reason): reason.rawValue
+        case .fault(let kind): "fault that was asked for: \(kind.rawValue)"
         case .peerClosed: "client closed"
         case .transport(let error): "transport: \(error)"
         }

@@ -51,6 +51,7 @@ extension MQTTHandler {
         let acknowledgement = publish.qos == .atLeastOnce ? machine.acknowledgements.nextNumber - 1 : nil
         switch HubTopic.parse(publish.topic, in: scope) {
         case .telemetry(let bag):
+            if let faults = front.hub.faults, !mayTake(bag, despite: faults) { return }
             if acknowledgement != nil { batchAcknowledgements += 1 }
             telemetryReceived(publish, bag: bag)
         case .twinRead(let requestID):

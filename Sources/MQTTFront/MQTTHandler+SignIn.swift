@@ -46,7 +46,9 @@ extension MQTTHandler {
         }.assumeIsolated().whenComplete { result in
             guard !self.isClosing else { return }
             switch result {
-            case .success(let signedIn): self.accept(signedIn, request, connect, attempt: attempt)
+            case .success(let signedIn):
+                if self.isRefusedByFault(id) { return }
+                self.accept(signedIn, request, connect, attempt: attempt)
             case .failure(let error):
                 self.refuse(ErrorMapping.returnCode(for: error), client: id, detail: "\(error)")
             }

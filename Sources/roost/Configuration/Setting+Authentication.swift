@@ -61,6 +61,23 @@ extension Setting {
             "Clients whose certificate chains are remembered for resumed TLS sessions."
         ),
         .boolean(
+            "faultInjection.enabled",
+            \.limits.faults.isEnabled,
+            "Whether a device may ask for faults of its own connection, to test how it recovers. Never on a hub that somebody relies on."
+        ),
+        .integer(
+            "faultInjection.secondsMax",
+            \.limits.faults.secondsMax,
+            1...86_400,
+            "The longest delay and duration of such a fault."
+        ),
+        .integer(
+            "faultInjection.identitiesMax",
+            \.limits.faults.identitiesMax,
+            1...10_000_000,
+            "Identities that may be in a fault at once."
+        ),
+        .boolean(
             "allowSampleKeys",
             \.authentication.allowsSampleKeys,
             "Whether keys that stand in public documentation are taken. For tests only: everybody knows them."
