@@ -13,6 +13,7 @@ import requests
 from durability.tracing import acknowledged_too_early, strace
 from support import mqtt, tokens
 from support.program import Hub
+from support.services import command, connection
 
 pytestmark = pytest.mark.serial
 
@@ -114,3 +115,26 @@ def test_a_successful_sync_precedes_the_answer_to_a_report(traced):
                 assert f"/res/204/?$rid=rid-{number:03}&" in mqtt.taken(peer.receive())[0]
     hub.stop()
     assert acknowledged_too_early(trace, marks) == []
+
+
+@pytest.mark.parametrize("durability", ["fsync", "os"])
+def test_a_successful_sync_precedes_the_acceptance_of_a_command(traced, durability):
+    hub, trace = traced("--durability", durability)
+    device = make_device_without_tls(hub, "commanded")
+    marks = {}
+    sending = connection(hub, plain=True)
+    sender = sending.create_sender("/messages/devicebound")
+    for number in range(40):
+        mark = b"command-mark-%03d" % number
+        sender.send(command(device, mark, f"m-{number}"))
+        # A disposition begins with the receiver's role and the number of the delivery; low ones resemble other bytes.
+        if number >= 30:
+            marks[mark] = b"\x41\x52" + bytes([number])
+    sending.close()
+    hub.stop()
+    early = acknowledged_too_early(trace, marks)
+    if durability == "fsync":
+        assert early == []
+    else:
+        assert len(early) == 10, "the check sees what is missing"
+        assert all("before a successful sync" in each for each in early)

@@ -125,8 +125,9 @@ class Hub:
         return self.process.returncode
 
     def close(self):
-        if self.process is not None:
-            self.stop()
+        # An orderly stop waits five seconds for clients of a test that is over and answer nothing any more.
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
         if self._loopback:
             self._loopback.release()
             # A hub takes 128 MiB of disk from its start; what it said stays beside the directory.

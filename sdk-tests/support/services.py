@@ -11,7 +11,7 @@ import uuid
 
 import requests
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
-from proton import SSLDomain, Timeout
+from proton import Message, SSLDomain, Timeout
 from proton.utils import BlockingConnection
 
 from support import tokens
@@ -77,6 +77,27 @@ class Service:
         return self.sdk.get_device(device.id).cloud_to_device_message_count
 
 
+def connection(hub, *, plain: bool = False) -> BlockingConnection:
+    """A connection of a service on Qpid Proton, signed in as az does it; with TLS unless told otherwise."""
+    options = {"allow_insecure_mechs": True}
+    if not plain:
+        domain = SSLDomain(SSLDomain.MODE_CLIENT)
+        domain.set_trusted_ca_db(hub.ca_file)
+        domain.set_peer_authentication(SSLDomain.VERIFY_PEER)
+        options = {"ssl_domain": domain}
+    return BlockingConnection(
+        f"amqp://{hub.host}:{hub.port('amqp')}" if plain else f"amqps://{hub.host}:{hub.port('amqps')}",
+        timeout=20, allowed_mechs="PLAIN", user=f"service@sas.root.{hub.event_hub}",
+        password=tokens.token(hub.host, hub.key("service"), policy="service"), **options,
+    )  # fmt: skip
+
+
+def command(device, body: bytes, message_id: str, ack: str = "full") -> Message:
+    """A command as a service sends it over AMQP."""
+    to = f"/devices/{device.id}/messages/devicebound"
+    return Message(body=body, address=to, inferred=True, id=message_id, properties={"iothub-ack": ack})
+
+
 class Feedback:
     """Receives feedback records from when it is entered; those of other tests, too, which it drops."""
 
@@ -85,15 +106,7 @@ class Feedback:
         self.records: dict[str, list[dict]] = {}
 
     def __enter__(self) -> "Feedback":
-        hub = self.hub
-        domain = SSLDomain(SSLDomain.MODE_CLIENT)
-        domain.set_trusted_ca_db(hub.ca_file)
-        domain.set_peer_authentication(SSLDomain.VERIFY_PEER)
-        self._connection = BlockingConnection(
-            f"amqps://{hub.host}:{hub.port('amqps')}", timeout=20, ssl_domain=domain, allowed_mechs="PLAIN",
-            user=f"service@sas.root.{hub.event_hub}",
-            password=tokens.token(hub.host, hub.key("service"), policy="service"),
-        )  # fmt: skip
+        self._connection = connection(self.hub)
         self._receiver = self._connection.create_receiver("/messages/servicebound/feedback", credit=20)
         return self
 
