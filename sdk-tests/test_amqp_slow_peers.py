@@ -2,7 +2,7 @@
 # Copyright the Roost authors.
 # SPDX-License-Identifier: Apache-2.0
 
-"""Readers that ask for everything and take nothing: the hub holds little for them, and others notice nothing."""
+"""Peers that the hub has no room for: readers that ask for everything and take nothing, and one connection too many."""
 
 import contextlib
 import pathlib
@@ -94,3 +94,26 @@ def test_readers_that_take_nothing_cost_little_and_others_read_on(own_hub):
         grown = resident(hub) - before
     # Unbounded it would be five times 40 MB and more.
     assert grown < 90 * MIB, f"the server grew by {grown // MIB} MiB"
+
+
+def test_a_full_hub_says_so_in_amqp(own_hub):
+    own_hub.flags = (*own_hub.flags, "--connections-max", "1")
+    own_hub.start()
+
+    def connect() -> socket.socket:
+        return socket.create_connection((own_hub.host, own_hub.port("amqp")), 20)
+
+    with connect() as first:
+        first.sendall(AMQP)
+        assert first.recv(8) == AMQP
+        for header in (AMQP, SASL):
+            with connect() as late:
+                late.sendall(header)
+                said = b""
+                with contextlib.suppress(ConnectionResetError):
+                    while more := late.recv(4096):
+                        said += more
+            assert said.startswith(header)
+            assert AMQP in said
+            assert b"amqp:connection:forced" in said
+            assert b"connect again later" in said
