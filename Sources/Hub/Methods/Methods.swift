@@ -47,17 +47,28 @@ public final class Methods: Sendable {
     ///   `.deviceMaximumInflightMethodExceeded`; `CancellationError` where the caller no longer waits
     public func invoke(_ id: IdentityID, _ request: MethodRequest) async throws -> MethodResult {
         try self.check(request)
+        let peer = try await self.connection(of: id, patienceSeconds: request.connectTimeoutSeconds)
+        return try await self.call(id, request, link: peer.link, connectionNumber: peer.connectionNumber)
+    }
+
+    /// The connection of an identity that takes methods, as soon as there is one.
+    private func connection(
+        of id: IdentityID,
+        patienceSeconds: Int
+    ) async throws -> (link: DeviceLink, connectionNumber: UInt64) {
+        // Who is connected is registered: no need to ask the store, whose threads cost more than all the rest.
+        if let peer = self.directory.link(of: id, wanting: .methods) { return peer }
         if try await self.identities.identity(id) == nil { throw try await self.notFound(id) }
-        let patience = min(max(0, request.connectTimeoutSeconds), self.limits.connectTimeoutSecondsMax)
+        let patience = min(max(0, patienceSeconds), self.limits.connectTimeoutSecondsMax)
         let end = ContinuousClock.now + .seconds(patience)
-        var peer = self.directory.link(of: id, wanting: .methods)
-        while peer == nil, ContinuousClock.now < end {
+        while true {
+            if let peer = self.directory.link(of: id, wanting: .methods) { return peer }
+            guard ContinuousClock.now < end else {
+                throw HubError(.deviceNotOnline, "Timed out waiting for device to connect.")
+            }
             await self.waitForConnection(of: id, until: end)
             try Task.checkCancellation()
-            peer = self.directory.link(of: id, wanting: .methods)
         }
-        guard let peer else { throw HubError(.deviceNotOnline, "Timed out waiting for device to connect.") }
-        return try await self.call(id, request, link: peer.link, connectionNumber: peer.connectionNumber)
     }
 
     private func notFound(_ id: IdentityID) async throws -> HubError {
