@@ -6,6 +6,7 @@
 
 import time
 import urllib.parse
+import uuid
 
 import pytest
 
@@ -13,7 +14,7 @@ from support import mqtt
 from support.clients import SHAPES, TWO_SHAPES, Client
 from support.proxy import UP
 from support.reading import eventually
-from support.services import Feedback, call
+from support.services import Feedback, call, command, connection
 
 
 def bodies(client, count: int) -> list[bytes]:
@@ -62,6 +63,25 @@ def test_messages_016_messages_017_messages_018_the_topic_is_what_every_sdk_can_
         assert len(expiry) == len("2024-01-01T00:00:00.0000000Z")
         assert expiry.endswith("Z")
         assert not set("$ +/") & set(bag)
+
+
+def test_messages_013_ids_that_are_uuids_and_numbers_are_kept_as_text(service, device):
+    sending = connection(device.hub)
+    try:
+        sender = sending.create_sender("/messages/devicebound")
+        ids = [uuid.uuid4(), 18_446_744_073_709_551_615, "text"]
+        with Client(device) as client, Feedback(device.hub) as feedback:
+            client.listen("commands")
+            for each in ids:
+                made = command(device, b"x", each)
+                made.correlation_id = each
+                sender.send(made)
+            for each in ids:
+                taken = client.commands.get(timeout=20)
+                assert (taken.message_id, taken.correlation_id) == (str(each), str(each))
+            assert set(feedback.wait(map(str, ids))) == set(map(str, ids))
+    finally:
+        sending.close()
 
 
 def test_messages_021_a_sender_that_asks_for_nothing_gets_no_feedback(service, device):

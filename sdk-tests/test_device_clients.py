@@ -67,7 +67,7 @@ def test_messages_009_the_hub_says_when_each_message_came(hub, device):
 
 
 @pytest.mark.parametrize("shape", TWO_SHAPES, ids=str)
-def test_a_clients_second_connection_takes_the_place_of_the_first(device, shape):
+def test_messages_065_a_clients_second_connection_takes_the_place_of_the_first(device, shape):
     with Client(device, shape, connection_retry=False) as first:
         with Client(device, shape) as second:
             eventually(lambda: not first.sdk.connected)

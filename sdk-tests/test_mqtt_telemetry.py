@@ -34,6 +34,12 @@ def test_mqtt_048_qos_0_is_stored_and_not_acknowledged(device):
     assert publish_and_read(device, device.topic, b"q0", qos=0).body == b"q0"
 
 
+@pytest.mark.parametrize("name", ["%24.ctime", "iothub-creation-time-utc"])
+def test_messages_014_the_senders_creation_time_survives(device, name):
+    event = publish_and_read(device, f"{device.topic}{name}=2024-03-01T10%3A00%3A00.0000000Z&a=b")
+    assert event.properties == {"iothub-creation-time-utc": "2024-03-01T10:00:00.0000000Z", "a": "b"}
+
+
 @pytest.mark.parametrize("mark", ["%24", "$"])
 def test_mqtt_049_mqtt_050_system_properties_encoded_or_literal(device, mark):
     topic = (
