@@ -57,7 +57,12 @@ struct CommandRows {
 
     func lockNext(_ request: CommandLockRequest) throws -> CommandLockResult {
         var result = CommandLockResult()
-        result.change = try self.expire(of: request.device, atMilliseconds: request.milliseconds)
+        let connection = request.connectionNumber.map { Int64(bitPattern: $0) }
+        result.change = try self.expire(
+            of: request.device,
+            before: connection,
+            atMilliseconds: request.milliseconds
+        )
         let select = try self.database.cachedStatement(
             sql: """
                 SELECT position, enqueuedMilliseconds, expiresMilliseconds, deliveryCount, messageID, acknowledgement,
@@ -68,7 +73,6 @@ struct CommandRows {
                 ORDER BY position LIMIT ?4
                 """
         )
-        let connection = request.connectionNumber.map { Int64(bitPattern: $0) }
         let found = try Row.fetchAll(
             select,
             arguments: [request.device, request.generationID, request.milliseconds, max(0, request.max), connection]
@@ -86,8 +90,7 @@ struct CommandRows {
                 ? max(request.untilMilliseconds, command.expiresMilliseconds) : request.untilMilliseconds
             try lock.execute(
                 arguments: [
-                    Data(token.bytes), connection, until,
-                    command.sequenceNumber,
+                    Data(token.bytes), connection, until, command.sequenceNumber,
                 ]
             )
             result.commands.append(LockedCommand(token: token, command: command, isRedelivery: wasLocked))
@@ -197,10 +200,15 @@ struct CommandRows {
         return try Int.fetchOne(statement, arguments: [device]) ?? 0
     }
 
-    private func expire(of device: String, atMilliseconds milliseconds: Int64) throws -> CommandChange {
+    /// Ends what is over and waits, as a caller sees it for whom locks of connections before its own are over.
+    private func expire(
+        of device: String,
+        before connection: Int64? = nil,
+        atMilliseconds milliseconds: Int64
+    ) throws -> CommandChange {
         try self.end(
-            "device = ? AND expiresMilliseconds <= ? AND \(Self.waits)",
-            [device, milliseconds, milliseconds],
+            "device = ? AND expiresMilliseconds <= ? AND (\(Self.waits) OR lockConnection < ?)",
+            [device, milliseconds, milliseconds, connection],
             as: .expired,
             milliseconds
         )

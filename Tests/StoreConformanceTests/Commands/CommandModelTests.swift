@@ -30,8 +30,14 @@ private struct ModelCommand {
     var token: LockToken?
     var connection: UInt64?
     var until: Int64 = 0
+    var wasLocked = false
 
-    func waits(_ now: Int64) -> Bool { self.token == nil || self.until <= now }
+    /// Whether it waits, as a connection sees it for whom the locks of older ones are over.
+    func waits(_ now: Int64, for asking: UInt64? = nil) -> Bool {
+        guard self.token != nil, self.until > now else { return true }
+        guard let asking, let connection = self.connection else { return false }
+        return connection < asking
+    }
 }
 
 private struct ModelRecord {
@@ -159,9 +165,9 @@ private struct CommandHistory {
         }
     }
 
-    private mutating func expire(_ device: String) {
+    private mutating func expire(_ device: String, for connection: UInt64? = nil) {
         let now = self.now
-        self.end(device, as: .expired) { $0.expires <= now && $0.waits(now) }
+        self.end(device, as: .expired) { $0.expires <= now && $0.waits(now, for: connection) }
     }
 
     // MARK: Steps
@@ -202,15 +208,17 @@ private struct CommandHistory {
             holds: holds,
             at: self.now
         )
-        self.expire(device)
+        self.expire(device, for: connection)
         let now = self.now
-        let expected = (self.commands[device] ?? []).filter { $0.waits(now) }.prefix(max)
+        let expected = (self.commands[device] ?? []).filter { $0.waits(now, for: connection) }.prefix(max)
+        #expect(result.commands.map(\.isRedelivery) == expected.map(\.wasLocked))
         #expect(result.commands.map(\.command.message.messageID) == expected.map { Optional($0.id) })
         #expect(result.commands.map(\.command.deliveryCount) == expected.map(\.count))
         #expect(result.commands.map(\.command.sequenceNumber) == expected.map(\.number))
         for locked in result.commands {
             self.change(device, locked.command.sequenceNumber) { command in
                 command.token = locked.token
+                command.wasLocked = true
                 command.connection = connection
                 command.until = holds ? Swift.max(now + 60, command.expires) : now + 60
             }

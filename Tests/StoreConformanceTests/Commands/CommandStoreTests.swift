@@ -136,7 +136,8 @@ struct CommandStoreTests {
         let first = try await queue.lock(max: 3).commands
         #expect(first.map(\.command.message.messageID) == ["a", "b", "c"])
         #expect(Set(first.map(\.token)).count == 3)
-        #expect(try await queue.ids(connection: 2) == ["d"])
+        #expect(first.allSatisfy { !$0.isRedelivery })
+        #expect(try await queue.ids(connection: 1) == ["d"])
         #expect(try await queue.ids() == [])
     }
 
@@ -148,9 +149,29 @@ struct CommandStoreTests {
         #expect(try await queue.ids(at: 59) == [])
         let second = try await queue.lock(until: 120, at: 60).commands[0]
         #expect(second.command == first.command)
+        #expect(!first.isRedelivery && second.isRedelivery)
         #expect(await queue.code { try await queue.settle(first.token, .completed, at: 61) } == .messageLockLost)
         try await queue.settle(second.token, .abandoned, at: 61)
         #expect(try await queue.lock(at: 62).commands[0].command.deliveryCount == 1)
+    }
+
+    @Test func `a newer connection takes what an older one holds, and not the other way round`() async throws {
+        let queue = try CommandFixture()
+        try await queue.create("d")
+        try await queue.enqueue("a")
+        try await queue.enqueue("b", .full, expires: 10)
+        let older = try await queue.lock(connection: 1).commands
+        let newer = try await queue.lock(connection: 2, until: 70, at: 10)
+        #expect(newer.commands.map(\.command.message.messageID) == ["a"])
+        #expect(newer.commands.map(\.isRedelivery) == [true])
+        // What expired in the hands of the older one is over.
+        #expect(newer.change == CommandChange(endedCount: 1, feedbackCount: 1))
+        for lock in older {
+            #expect(await queue.code { try await queue.settle(lock.token, .completed, at: 10) } == .messageLockLost)
+        }
+        #expect(try await queue.ids(connection: 1, at: 10) == [])
+        #expect(try await queue.ids(connection: nil, at: 10) == [])
+        try await queue.settle(newer.commands[0].token, .completed, at: 10)
     }
 
     @Test func `a lock may last until its command expires`() async throws {
@@ -230,13 +251,13 @@ struct CommandStoreTests {
         try await queue.create("d", "e")
         for id in ["a", "b", "c"] { try await queue.enqueue(id) }
         try await queue.enqueue("x", to: "e")
-        _ = try await queue.lock(max: 2, connection: 7)
-        _ = try await queue.lock(max: 1, connection: 8)
-        _ = try await queue.lock("e", connection: 7)
-        let change = try await queue.settle(.ofConnection(7), .released)
+        _ = try await queue.lock(max: 2, connection: 8)
+        _ = try await queue.lock(max: 1, connection: 7)
+        _ = try await queue.lock("e", connection: 8)
+        let change = try await queue.settle(.ofConnection(8), .released)
         #expect(change == CommandChange(returnedCount: 2))
-        #expect(try await queue.settle(.ofConnection(7), .released) == CommandChange())
-        #expect(try await queue.ids(connection: 9) == ["a", "b"])
+        #expect(try await queue.settle(.ofConnection(8), .released) == CommandChange())
+        #expect(try await queue.ids(connection: nil) == ["a", "b"])
         #expect(try await queue.ids("e") == [])
     }
 
