@@ -123,7 +123,7 @@ let package = Package(
                 asyncHTTPClient,
             ]
         ),
-        library("EmbeddedStore", ["HubModel", "EventLog", "JSON", nioCore, grdb, logging]),
+        library("EmbeddedStore", ["HubModel", "EventLog", "JSON", nioCore, crypto, grdb, logging]),
 
         // Row 5: the program.
         .executableTarget(

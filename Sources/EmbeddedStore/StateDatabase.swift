@@ -35,14 +35,18 @@ public final class StateDatabase: Sendable {
     let reader: any DatabaseReader
     let writer: any DatabaseWriter
     let group: GroupCommit
+    let seal: KeySeal
 
     /// Opens the database at a path, and makes or migrates it where needed.
+    ///
+    /// `masterKey`, 32 bytes, encrypts the keys in it; it is not kept in the database. nil leaves them readable.
     ///
     /// - Throws: `HubError` `.storageCorrupt` for a file that a newer version made or that is no database,
     ///   `.serviceUnavailable` where it can't be opened
     public convenience init(
         path: String,
         durability: StateDurability = .sync,
+        masterKey: [UInt8]? = nil,
         limits: StateDatabaseLimits = StateDatabaseLimits()
     ) throws {
         try Self.createPrivateFile(path)
@@ -51,7 +55,7 @@ public final class StateDatabase: Sendable {
         configuration.label = "roost.state"
         do {
             let pool = try DatabasePool(path: path, configuration: configuration)
-            try self.init(pool, durability: durability, limits: limits)
+            try self.init(pool, durability: durability, seal: KeySeal(masterKey: masterKey), limits: limits)
         } catch {
             throw StoreError.hubError(error)
         }
@@ -59,22 +63,36 @@ public final class StateDatabase: Sendable {
 
     /// Opens a database that is gone with this object; for tests.
     public static func inMemory() throws -> StateDatabase {
-        try StateDatabase(try DatabaseQueue(), durability: .sync, limits: StateDatabaseLimits())
+        try StateDatabase(
+            try DatabaseQueue(),
+            durability: .sync,
+            seal: KeySeal(masterKey: nil),
+            limits: StateDatabaseLimits()
+        )
     }
 
-    private init(_ writer: any DatabaseWriter, durability: StateDurability, limits: StateDatabaseLimits) throws {
+    private init(
+        _ writer: any DatabaseWriter,
+        durability: StateDurability,
+        seal: KeySeal,
+        limits: StateDatabaseLimits
+    ) throws {
+        self.seal = seal
         self.writer = writer
         self.reader = writer
         self.group = GroupCommit(writer, waitingMax: limits.waitingStepsMax)
         try writer.writeWithoutTransaction { database in
             // GRDB chooses NORMAL when it turns to WAL, which does not sync before a commit returns.
             try database.execute(sql: "PRAGMA synchronous = \(durability == .sync ? "FULL" : "NORMAL")")
+            // What is deleted or replaced is overwritten: keys must not stay behind in free pages.
+            try database.execute(sql: "PRAGMA secure_delete = ON")
         }
         let migrator = StateMigrations.migrator
         guard try writer.read({ try !migrator.hasBeenSuperseded($0) }) else {
             throw HubError(.storageCorrupt, "A newer version of roost made the state database; use that version.")
         }
         try migrator.migrate(writer)
+        try writer.write { try seal.sealAll(in: $0) }
     }
 
     /// The setting of `PRAGMA synchronous` on the writing connection, as SQLite reports it: 2 is FULL.

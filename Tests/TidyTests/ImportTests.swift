@@ -41,7 +41,7 @@ import Testing
             "HummingbirdCore", "HummingbirdTLS", "ServiceLifecycle",
         ]),
         // Stores know the protocols, not the hub.
-        "EmbeddedStore": loops.union(["HubModel", "EventLog", "JSON", "GRDB"]),
+        "EmbeddedStore": loops.union(["HubModel", "EventLog", "JSON", "GRDB", "Crypto"]),
         "HubClient": sockets.union(["MQTT", "AMQP", "JSON", "HubModel", "Crypto", "AsyncHTTPClient"]),
     ]
 

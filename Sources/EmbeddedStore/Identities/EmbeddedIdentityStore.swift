@@ -18,25 +18,28 @@ public struct EmbeddedIdentityStore: IdentityStore {
 
     /// Returns an identity, nil where there is none.
     public func identity(_ id: IdentityID) async throws -> RegisteredIdentity? {
-        try await self.read { try IdentityRows.identity(id, in: $0) }
+        let seal = self.database.seal
+        return try await self.read { try IdentityRows.identity(id, in: $0).map(seal.opened) }
     }
 
     /// Stores and removes identities in one step; each write succeeds or fails by itself.
     public func apply(_ writes: [IdentityWrite]) async throws -> [Result<RegisteredIdentity?, HubError>] {
-        let limits = self.limits
+        let writer = IdentityWriter(limits: self.limits, seal: self.database.seal)
         return try await self.database.group.perform { database in
-            try writes.map { try IdentityWriter(limits: limits).apply($0, in: database) }
+            try writes.map { try writer.apply($0, in: database) }
         }
     }
 
     /// Lists devices ordered by id, those after `id` only, at most `limit`.
     public func devices(after id: String?, limit: Int) async throws -> [RegisteredIdentity] {
-        try await self.read { try IdentityRows.devices(after: id, limit: limit, in: $0) }
+        let seal = self.database.seal
+        return try await self.read { try IdentityRows.devices(after: id, limit: limit, in: $0).map(seal.opened) }
     }
 
     /// Lists the modules of a device, ordered by id.
     public func modules(of device: String) async throws -> [RegisteredIdentity] {
-        try await self.read { try IdentityRows.modules(of: device, in: $0) }
+        let seal = self.database.seal
+        return try await self.read { try IdentityRows.modules(of: device, in: $0).map(seal.opened) }
     }
 
     /// Counts devices: all of them, and those that are enabled.
@@ -46,25 +49,17 @@ public struct EmbeddedIdentityStore: IdentityStore {
 
     /// Returns the shared access policies, ordered by name.
     public func policies() async throws -> [SharedAccessPolicy] {
-        try await self.read { database in
-            try Row.fetchAll(database, sql: "SELECT name, primaryKey, secondaryKey, rights FROM policies ORDER BY name")
-                .map { row in
-                    SharedAccessPolicy(
-                        name: row[0],
-                        primaryKey: row[1],
-                        secondaryKey: row[2],
-                        rights: AccessRights(rawValue: row[3])
-                    )
-                }
-        }
+        let seal = self.database.seal
+        return try await self.read { try KeySeal.policies(in: $0).map(seal.opened) }
     }
 
     /// Replaces the shared access policies.
     public func setPolicies(_ policies: [SharedAccessPolicy]) async throws {
+        let seal = self.database.seal
         try await self.database.group.perform { database in
             try database.execute(sql: "DELETE FROM policies")
             let insert = try database.cachedStatement(sql: "INSERT INTO policies VALUES (?, ?, ?, ?)")
-            for policy in policies {
+            for policy in try policies.map(seal.sealed) {
                 try insert.execute(
                     arguments: [policy.name, policy.primaryKey, policy.secondaryKey, policy.rights.rawValue]
                 )

@@ -8,20 +8,21 @@ import HubModel
 /// Applies single writes within a step.
 struct IdentityWriter {
     let limits: Limits
+    let seal: KeySeal
 
     /// Applies a write, or says why its condition does not hold.
     func apply(_ write: IdentityWrite, in database: Database) throws -> Result<RegisteredIdentity?, HubError> {
         switch write {
         case .put(let identity, let condition):
-            let before = try IdentityRows.identity(identity.id, in: database)
+            let before = try IdentityRows.identity(identity.id, in: database).map(self.seal.opened)
             if let error = try self.refusal(identity.id, condition, before, in: database) { return .failure(error) }
             if before == nil, let error = try self.roomRefusal(for: identity.id, in: database) {
                 return .failure(error)
             }
-            try IdentityRows.put(identity, in: database)
+            try IdentityRows.put(try self.seal.sealed(identity), in: database)
             return .success(before)
         case .delete(let id, let condition):
-            let before = try IdentityRows.identity(id, in: database)
+            let before = try IdentityRows.identity(id, in: database).map(self.seal.opened)
             if let error = try self.refusal(id, condition, before, in: database) { return .failure(error) }
             try IdentityRows.remove(id, in: database)
             return .success(before)

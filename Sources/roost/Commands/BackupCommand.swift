@@ -81,6 +81,7 @@ struct DirectoryBackup {
         let database = try StateDatabase(path: HubStores.databasePath(source))
         try await database.backup(to: HubStores.databasePath(target))
         try database.close()
+        try MasterKey(dataDirectory: source).copy(to: target)
         let report = try EventLog.backup(from: HubStores.logDirectory(source), to: HubStores.logDirectory(target))
         try copyCertificates(to: target + "/tls")
         return report

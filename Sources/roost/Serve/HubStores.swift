@@ -21,7 +21,8 @@ struct HubStores: Sendable {
     init(_ configuration: Configuration, dataDirectory: String, logger: Logger) throws {
         database = try StateDatabase(
             path: Self.databasePath(dataDirectory),
-            durability: configuration.durability == .fsync ? .sync : .os
+            durability: configuration.durability == .fsync ? .sync : .os,
+            masterKey: try MasterKey(dataDirectory: dataDirectory).bytes()
         )
         log = try Self.openLog(configuration, dataDirectory: dataDirectory, logger: logger)
         stores = Stores(
