@@ -4,17 +4,21 @@
 
 """A disk that fills up: nothing acknowledged is lost, nothing lost is acknowledged, and it works again after."""
 
+import json
 import os
 import pathlib
 import struct
 import subprocess
+import time
 
 import pytest
+from proton import ProtonException
 
 from support import mqtt
 from support.devices import make_device, registry
 from support.program import Hub
 from support.reading import eventually, read
+from support.services import command, connection
 
 pytestmark = [
     pytest.mark.serial,
@@ -149,3 +153,97 @@ def again(old: Sender) -> Sender:
 
 def number(event) -> int:
     return int(event.body.split(b" ", 1)[0])
+
+
+@pytest.mark.timeout(300)
+def test_a_full_disk_refuses_reports_and_commands_keeps_what_it_took_and_works_again(small_disk, tmp_path):
+    hub = Hub(small_disk / "data", "--plain")
+    hub.log = tmp_path / "log"
+    try:
+        check_state(hub.start(), small_disk)
+    finally:
+        hub.close()
+
+
+class Reporter:
+    """A device that reports a number in enough text to fill pages, and notes what was answered."""
+
+    def __init__(self, device):
+        self.device, self.peer, self.number, self.answered = device, None, 0, 0
+
+    def report(self) -> bool:
+        """Whether a report is answered with success; on a new connection where the old one ended."""
+        try:
+            if self.peer is None:
+                self.peer = self.device.sign_in(plain=True)
+                self.peer.send(mqtt.subscribe(1, ("$iothub/twin/res/#", 0)))
+                assert self.peer.receive()[:2] == b"\x90\x03"
+            self.number += 1
+            patch = {"n": self.number, **{f"text{k}": chr(97 + self.number % 26) * 4000 for k in range(7)}}
+            topic = f"$iothub/twin/PATCH/properties/reported/?$rid={self.number}"
+            answer, body = mqtt.taken(
+                self.peer.send(mqtt.publish(topic, json.dumps(patch).encode(), qos=0)).receive(10)
+            )
+        except (mqtt.Closed, TimeoutError, OSError, AssertionError):
+            self.peer = None
+            return False
+        if answer.startswith(f"$iothub/twin/res/204/?$rid={self.number}&"):
+            self.answered = self.number
+            return True
+        status = int(answer.removeprefix("$iothub/twin/res/").partition("/")[0])
+        assert status >= 500, answer
+        assert json.loads(body)["errorCode"] // 1000 == status
+        return False
+
+
+def check_state(hub, disk):
+    reporter, commanded = Reporter(make_device(hub, "reporting")), make_device(hub, "commanded")
+    accepted = []
+
+    def send() -> bool:
+        """Whether a command is accepted; on a connection of its own, for a refusal may end it."""
+        message_id = f"m-{len(accepted)}-{time.monotonic()}"
+        try:
+            sending = connection(hub, plain=True)
+            try:
+                sending.create_sender("/messages/devicebound").send(command(commanded, b"." * 60_000, message_id))
+            finally:
+                sending.close()
+        except ProtonException:
+            return False
+        accepted.append(message_id)
+        return True
+
+    assert reporter.report()
+    assert send()
+    ballast = fill(disk, 0)
+    refused = [reporter.report() for _ in range(300)].count(False)
+    assert refused > 0, "the disk never became full"
+    for _ in range(20):
+        if not send():
+            break
+    else:
+        raise AssertionError("commands were accepted without room")
+    # What was answered is what is read, while the disk is full.
+    reported = registry(hub).get_twin(reporter.device.id).properties.reported
+    assert reported["n"] >= reporter.answered
+    assert hub.get("/healthz")[0] == 200
+
+    ballast.unlink()
+    eventually(reporter.report, 30, 0.2)
+    eventually(send, 30, 0.2)
+    hub.stop()
+    hub.start()
+    reported = registry(hub).get_twin(reporter.device.id).properties.reported
+    assert reported["n"] >= reporter.answered
+    with commanded.sign_in(plain=True) as peer:
+        peer.send(mqtt.subscribe(1, (f"devices/{commanded.id}/messages/devicebound/#", 1)))
+        assert peer.receive()[:2] == b"\x90\x03"
+        arrived = []
+        while len(arrived) < len(accepted):
+            packet = peer.receive()
+            bag = mqtt.taken(packet)[0].rpartition("/")[2]
+            arrived.append(dict(pair.split("=") for pair in bag.split("&"))["%24.mid"])
+            peer.send(b"\x40\x02" + mqtt.packet_id(packet))
+            arrived = [each for each in arrived if each in accepted]
+    assert arrived == accepted
