@@ -26,6 +26,6 @@ struct Roost: AsyncParsableCommand {
     static let clientCommands: [any ParsableCommand.Type] = [
         DeviceCommand.self, ModuleCommand.self, TwinCommand.self, MethodCommand.self, CommandQueueCommand.self,
         ConnectionStringCommand.self,
-        EventsCommand.self, SendTelemetryCommand.self, AuthorityCommand.self, BenchCommand.self,
+        EventsCommand.self, SendTelemetryCommand.self, SimulateCommand.self, AuthorityCommand.self, BenchCommand.self,
     ]
 }

@@ -14,6 +14,8 @@ public enum HubClientError: Error, Hashable, Sendable, CustomStringConvertible {
     case badKey
     /// The hub refused the sign-in of a device: the code of its CONNACK.
     case signInRefused(deviceID: String, code: UInt8)
+    /// The hub refused a subscription of a device.
+    case subscriptionRefused(deviceID: String)
     /// The hub refused a request.
     case refused(HubRefusal)
     /// The hub refused a token or a link on AMQP.
@@ -43,6 +45,8 @@ public enum HubClientError: Error, Hashable, Sendable, CustomStringConvertible {
                 + (code == 5
                     ? "See that it exists, is enabled and has this key: 'roost device show \(deviceID)'."
                     : "The hub may be busy: try again.")
+        case .subscriptionRefused(let deviceID):
+            "the hub refused a subscription of device '\(deviceID)'."
         case .refused(let refusal):
             refusal.description
         case .amqpRefused(let condition, let description):

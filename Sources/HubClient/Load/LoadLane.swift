@@ -77,7 +77,11 @@ final class LoadLane {
         }
         let loopBound = NIOLoopBound(self, eventLoop: self.eventLoop)
         let isAcknowledged = self.plan.isAcknowledged
-        self.connector.connect(on: self.eventLoop, port: self.plan.address.mqttPort, from: self.source(number)) {
+        self.connector.connect(
+            on: self.eventLoop,
+            port: self.plan.address.mqttPort,
+            from: LoadSource.address(number, of: self.plan.sourceAddresses)
+        ) {
             channel in
             // One read for each wake and small buffers: what comes is PUBACKs, and the generator must be cheap.
             try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
@@ -95,13 +99,6 @@ final class LoadLane {
         }.assumeIsolated().whenFailure { error in
             self.failed(self.failure(error), duringSignIn: true)
         }
-    }
-
-    /// 127.0.1.x, or nil for whatever the system chooses.
-    private func source(_ number: Int) -> SocketAddress? {
-        guard self.plan.sourceAddresses > 1 else { return nil }
-        let index = number % self.plan.sourceAddresses
-        return try? SocketAddress(ipAddress: "127.0.\(1 + index / 250).\(1 + index % 250)", port: 0)
     }
 
     func failure(_ error: any Error) -> HubClientError {

@@ -64,7 +64,8 @@ enum ExitStatus {
         case .unreachable, .tlsFailed, .timedOut, .closed: return Self.unavailable
         case .signInRefused: return Self.denied
         case .refused(let refusal): return refusal.status == 401 ? Self.denied : Self.failure
-        case .unreadableAuthorities, .badKey, .amqpRefused, .protocolViolation: return Self.failure
+        case .unreadableAuthorities, .badKey, .subscriptionRefused, .amqpRefused, .protocolViolation:
+            return Self.failure
         }
     }
 }
@@ -78,7 +79,7 @@ func reportingErrors(_ body: () async throws -> Void) async throws {
         try await body()
     } catch let error
         where error is HubClientError || error is CommandError || error is HubFileError
-        || error is ConnectionStringError
+        || error is ConnectionStringError || error is MessageTemplateError
     {
         note("Error: \(error)")
         throw ExitCode(ExitStatus.code(for: error))
@@ -87,7 +88,12 @@ func reportingErrors(_ body: () async throws -> Void) async throws {
 
 /// Writes a line to standard error: what is not the result of a command.
 func note(_ text: String) {
-    let line = Array((text + "\n").utf8)
+    noteUnended(text + "\n")
+}
+
+/// Writes to standard error without ending the line.
+func noteUnended(_ text: String) {
+    let line = Array(text.utf8)
     var rest = line[...]
     while !rest.isEmpty {
         let count = rest.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }

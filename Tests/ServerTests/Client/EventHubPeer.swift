@@ -22,6 +22,10 @@ final class EventHubPeer: Sendable {
         var events = 3
         /// How long a wrong status's description is.
         var description = "OK"
+        /// What becomes of commands that are sent to it.
+        var commandOutcome = DeliveryState.accepted
+        /// Feedback that it sends, as JSON.
+        var feedback: String?
     }
 
     /// What came.
@@ -30,6 +34,8 @@ final class EventHubPeer: Sendable {
         var audiences: [String] = []
         var sources: [String] = []
         var selectors: [String] = []
+        var commands: [Message] = []
+        var outcomes: [DeliveryState?] = []
     }
 
     let port: Int
@@ -102,6 +108,7 @@ final class EventHubPeer: Sendable {
             case .attached(let link): self.attached(link)
             case .flow(_, let link?, _): self.sendEvents(on: link)
             case .delivery(let link, let delivery): self.asked(delivery, on: link)
+            case .disposition(_, _, let state, _): self.log.state.withLock { $0.outcomes.append(state) }
             default: break
             }
         }
@@ -129,6 +136,11 @@ final class EventHubPeer: Sendable {
 
         private func asked(_ delivery: IncomingDelivery, on link: Link) {
             guard let message = try? Message(payload: delivery.payload) else { return }
+            if link.remoteAttach.target?.address == "/messages/devicebound" {
+                self.log.state.withLock { $0.commands.append(message) }
+                self.engine.settle(delivery.id, on: link.session, self.behaviour.commandOutcome)
+                return
+            }
             let properties = message.applicationProperties ?? [:]
             var answer = Message()
             var standard = MessageProperties()
@@ -158,6 +170,15 @@ final class EventHubPeer: Sendable {
         }
 
         private func sendEvents(on link: Link) {
+            if let feedback = self.behaviour.feedback, link.remoteAttach.source?.address?.hasSuffix("/feedback") == true
+            {
+                guard self.sent[link.handle] == nil, self.engine.canSend(on: link) else { return }
+                self.sent[link.handle] = 1
+                var message = Message()
+                message.body = .data(ByteBuffer(string: feedback))
+                self.engine.send(on: link, settled: false) { message.encode(into: &$0) }
+                return
+            }
             guard let source = link.remoteAttach.source?.address, source.contains("/Partitions/") else { return }
             while self.sent[link.handle, default: 0] < self.behaviour.events, self.engine.canSend(on: link) {
                 let number = self.sent[link.handle, default: 0]

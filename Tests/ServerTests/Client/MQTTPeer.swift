@@ -18,6 +18,10 @@ final class MQTTPeer: Sendable {
         var acknowledged = Int.max
         /// Whether it closes the connection instead of acknowledging.
         var closesOnPublish = false
+        /// Whether it grants subscriptions.
+        var grants = true
+        /// What it sends once it has granted a subscription.
+        var sends: [Publish] = []
     }
 
     /// What came, over all connections.
@@ -25,6 +29,8 @@ final class MQTTPeer: Sendable {
         var connects: [Connect] = []
         var publishes: [Publish] = []
         var disconnects = 0
+        var filters: [String] = []
+        var acknowledgements: [UInt16] = []
     }
 
     let port: Int
@@ -109,6 +115,16 @@ final class MQTTPeer: Sendable {
                     self.behaviour.acknowledged -= 1
                     try self.send(.puback(Puback(packetID: publish.packetID)), context)
                 }
+            case .subscribe(let subscribe):
+                self.log.state.withLock { $0.filters += subscribe.requests.map(\.filter) }
+                let code = self.behaviour.grants ? 0 : Suback.failure
+                let codes = subscribe.requests.map { _ in code }
+                try self.send(.suback(Suback(packetID: subscribe.packetID, returnCodes: codes)), context)
+                for publish in self.behaviour.sends {
+                    try self.send(.publish(publish), context)
+                }
+            case .puback(let ack):
+                self.log.state.withLock { $0.acknowledgements.append(ack.packetID) }
             case .disconnect:
                 self.log.state.withLock { $0.disconnects += 1 }
             default:
