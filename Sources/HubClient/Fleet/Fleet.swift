@@ -5,8 +5,20 @@
 import NIOCore
 import NIOPosix
 
+/// Something that is started, measured for a while, and paused.
+public protocol MeasuredLoad: Sendable {
+    /// Begins.
+    func start() async throws
+    /// Starts counting durations.
+    func measure() async throws
+    /// Begins nothing more; what is under way ends.
+    func pause() async throws
+    /// What happened so far.
+    func figures() async throws -> FleetFigures
+}
+
 /// Many devices on a few threads, each doing what its behaviour says.
-public final class Fleet: Sendable {
+public final class Fleet: MeasuredLoad {
     private let group: MultiThreadedEventLoopGroup
     let lanes: [NIOLoopBound<FleetLane>]
 

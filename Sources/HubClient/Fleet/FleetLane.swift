@@ -14,6 +14,8 @@ final class FleetLane {
     private(set) var isRunning = false
     /// Whether durations are counted.
     var isMeasuring = false
+    /// How commands are sent to the devices of the lane, by a load that does so.
+    var commandLink: CommandLink?
     private let plan: FleetPlan
     private let connector: ClientChannel
     private var members: [FleetMember] = []
@@ -23,8 +25,6 @@ final class FleetLane {
     private var untried = 0
     private var allTried: EventLoopPromise<Void>?
     private var isStopping = false
-    /// Whether the devices were told to sign off.
-    var isStopped: Bool { self.isStopping }
     private var channels: [ObjectIdentifier: any Channel] = [:]
 
     init(
@@ -124,6 +124,21 @@ final class FleetLane {
         }
         // Not at once: a hub that refuses everything would be a recursion as deep as there are devices.
         self.eventLoop.execute { loopBound.value.0.openMore() }
+    }
+
+    /// Counts how long something took, while that is measured.
+    func count(sinceNanoseconds start: UInt64) {
+        guard self.isMeasuring else { return }
+        self.figures.latency.add(nanoseconds: NIODeadline.now().uptimeNanoseconds &- start)
+    }
+
+    /// Counts a failure that is not one of a connection.
+    func failed(_ error: any Error) {
+        // While the fleet stops, what was under way fails, and that is nobody's error.
+        guard !self.isStopping else { return }
+        self.figures.errors += 1
+        let failure = error as? HubClientError ?? .closed(during: "the work of a device")
+        self.figures.firstFailure = self.figures.firstFailure ?? failure
     }
 
     /// Lets every device begin its work.

@@ -63,6 +63,8 @@ public struct FleetPlan: Sendable {
 public struct FleetFigures: Sendable {
     /// Devices that are connected now.
     public var connected = 0
+    /// Devices that are set up for what is measured.
+    public var ready = 0
     /// Sign-ins that succeeded.
     public var signIns: UInt64 = 0
     /// Connections that could not be made or were refused.
@@ -93,6 +95,7 @@ public struct FleetFigures: Sendable {
 
     mutating func add(_ other: FleetFigures) {
         self.connected += other.connected
+        self.ready += other.ready
         self.signIns += other.signIns
         self.failed += other.failed
         self.lost += other.lost

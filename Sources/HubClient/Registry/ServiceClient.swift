@@ -30,6 +30,8 @@ public struct ServiceClient: Sendable {
         public var request: Duration = .seconds(60)
         /// How long the making of a connection may take.
         public var connect: Duration = .seconds(10)
+        /// How many connections requests share before they wait for one.
+        public var connections = 8
         /// How many items one bulk call takes: the hub refuses more.
         public var bulkItems = 100
         /// How long a token is valid; each request has its own.
@@ -78,6 +80,7 @@ public struct ServiceClient: Sendable {
         configuration.timeout.connect = .init(limits.connect)
         // A hub that is not there is told at once, not after ten seconds of trying.
         configuration.connectionPool.retryConnectionEstablishment = false
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = limits.connections
         configuration.dnsOverride = [address.bareHostName: address.dialHost]
         let http = HTTPClient(
             eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton),

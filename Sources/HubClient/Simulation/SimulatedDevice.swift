@@ -62,7 +62,7 @@ final class SimulatedDevice: FleetBehaviour {
         connection.subscribe(requests, on: self.member.lane.eventLoop).assumeIsolated().whenComplete { result in
             switch result {
             case .success: self.request(DeviceTopic.twinRead, ByteBuffer(), connection)
-            case .failure(let error): self.failed(error)
+            case .failure(let error): self.member.lane.failed(error)
             }
         }
     }
@@ -97,7 +97,7 @@ final class SimulatedDevice: FleetBehaviour {
         acknowledged.futureResult.assumeIsolated().whenComplete { result in
             switch result {
             case .success: self.member.lane.figures.acknowledged += 1
-            case .failure(let error): self.failed(error)
+            case .failure(let error): self.member.lane.failed(error)
             }
         }
         self.member.lane.figures.sent += 1
@@ -125,11 +125,11 @@ final class SimulatedDevice: FleetBehaviour {
         case .twinAnswer(204, _):
             self.member.lane.figures.reported += 1
         case .twinAnswer(let status, _):
-            self.failed(HubClientError.refused(.init(status: UInt(max(0, status)), code: "", message: "")))
+            self.member.lane.failed(HubClientError.refused(.init(status: UInt(max(0, status)), code: "", message: "")))
         case .command:
             self.member.lane.figures.commands += 1
         case .unknown:
-            self.failed(HubClientError.protocolViolation("a message on a topic that was not asked for"))
+            self.member.lane.failed(HubClientError.protocolViolation("a message on a topic that was not asked for"))
         }
         connection.acknowledge(publish)
     }
@@ -148,14 +148,6 @@ final class SimulatedDevice: FleetBehaviour {
         connection.publish(
             .init(topic: topic(String(self.lastRequest)), payload: payload, qos: .atMostOnce, acknowledged: nil)
         )
-    }
-
-    private func failed(_ error: any Error) {
-        // While the fleet stops, what was under way fails, and that is nobody's error.
-        guard !self.member.lane.isStopped else { return }
-        self.member.lane.figures.errors += 1
-        let failure = error as? HubClientError ?? .closed(during: "the simulation")
-        self.member.lane.figures.firstFailure = self.member.lane.figures.firstFailure ?? failure
     }
 
     /// The properties that a device reports because it is told to have them: all but the hub's own, or nil when there are none.

@@ -5,7 +5,7 @@
 import HubClient
 
 /// What `roost bench` found out; the names are those of its JSON.
-struct BenchReport: Codable, Sendable {
+struct BenchReport: BenchResult, Codable {
     /// How the devices got their connections.
     struct Connecting: Codable, Sendable {
         var devices: Int
@@ -80,7 +80,7 @@ struct BenchReport: Codable, Sendable {
         var lines: [String] = []
         let connecting = self.connecting
         lines.append(
-            line(
+            Self.line(
                 "connections",
                 "\(grouped(connecting.connected)) of \(grouped(connecting.devices)) in "
                     + "\(fixed(connecting.seconds, digits: 2)) s (\(grouped(Int(connecting.perSecond)))/s), "
@@ -89,7 +89,7 @@ struct BenchReport: Codable, Sendable {
         )
         if let cpu = connecting.serverCPUMicrosecondsPerConnect, let kib = connecting.serverResidentKiBPerConnection {
             lines.append(
-                line(
+                Self.line(
                     "server",
                     "\(fixed(cpu, digits: 0)) us CPU per connect, \(fixed(kib, digits: 1)) KiB resident per connection"
                 )
@@ -100,7 +100,7 @@ struct BenchReport: Codable, Sendable {
                 "\(fixed($0, digits: 1)) KiB resident per connection, "
             }
             lines.append(
-                line("after \(fixed(idle.seconds, digits: 0)) s idle", "\(kib ?? "")lost \(grouped(idle.lost))")
+                Self.line("after \(fixed(idle.seconds, digits: 0)) s idle", "\(kib ?? "")lost \(grouped(idle.lost))")
             )
         }
         if let publishing {
@@ -113,34 +113,38 @@ struct BenchReport: Codable, Sendable {
         var lines: [String] = []
         let megabytes = publishing.messagesPerSecond * Double(publishing.bodyBytes) / 1e6
         lines.append(
-            line(
+            Self.line(
                 publishing.qos == 1 ? "acknowledged" : "written",
                 "\(grouped(Int(publishing.messagesPerSecond))) messages/s (\(fixed(megabytes, digits: 1)) MB/s of bodies), "
                     + "lost connections \(grouped(publishing.lost))"
             )
         )
         if let puback = publishing.puback {
-            lines.append(line("PUBACK latency", puback.text))
+            lines.append(Self.line("PUBACK latency", puback.text))
         }
         if let read = publishing.eventsRead {
-            lines.append(line("events read", grouped(read)))
+            lines.append(Self.line("events read", grouped(read)))
         }
         if let endToEnd = publishing.endToEnd {
-            lines.append(line("end to end", endToEnd.text))
+            lines.append(Self.line("end to end", endToEnd.text))
         }
         if let cpu = publishing.generatorCPUMicrosecondsPerMessage {
-            lines.append(line("generator", "\(fixed(cpu, digits: 2)) us CPU per message"))
+            lines.append(Self.line("generator", "\(fixed(cpu, digits: 2)) us CPU per message"))
         }
         if let cpu = publishing.serverCPUMicrosecondsPerMessage, let cores = publishing.serverCores {
             let memory = publishing.serverResidentMiB.map { ", \(fixed($0, digits: 0)) MiB resident" } ?? ""
             lines.append(
-                line("server", "\(fixed(cpu, digits: 2)) us CPU per message, \(fixed(cores, digits: 2)) cores\(memory)")
+                Self.line(
+                    "server",
+                    "\(fixed(cpu, digits: 2)) us CPU per message, \(fixed(cores, digits: 2)) cores\(memory)"
+                )
             )
         }
         return lines
     }
 
-    private func line(_ name: String, _ text: String) -> String {
+    /// A line with a heading.
+    static func line(_ name: String, _ text: String) -> String {
         name + String(repeating: " ", count: max(1, 18 - name.count)) + text
     }
 }

@@ -36,6 +36,23 @@ final class LoadReader: Sendable {
         return LoadReader(reader: reader, counter: counter)
     }
 
+    /// Runs `body` with a reader at the end of all partitions, and closes it afterwards.
+    static func with<Result: Sendable>(
+        _ target: HubTarget,
+        consumerGroup: String,
+        _ body: (LoadReader) async throws -> Result
+    ) async throws -> Result {
+        let reader = try await Self.open(target, consumerGroup: consumerGroup)
+        do {
+            let result = try await body(reader)
+            try await reader.close()
+            return result
+        } catch {
+            try await reader.close()
+            throw error
+        }
+    }
+
     /// Starts counting: events written from now on.
     func measure() {
         self.counter.measure()

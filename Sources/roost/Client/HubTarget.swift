@@ -103,12 +103,23 @@ struct HubTarget: Sendable {
 
     /// Runs `body` with a client of the registry.
     ///
-    /// - Parameter body: what is done with it.
+    /// - Parameters:
+    ///   - limits: limits of the client.
+    ///   - body: what is done with it.
     /// - Returns: what `body` returns.
     /// - Throws: what `body` throws, ``CommandError`` and ``HubClientError``.
-    func withService<Result: Sendable>(_ body: (ServiceClient) async throws -> Result) async throws -> Result {
+    func withService<Result: Sendable>(
+        limits: ServiceClient.Limits = .init(),
+        _ body: (ServiceClient) async throws -> Result
+    ) async throws -> Result {
         let policy = try self.policy()
-        return try await ServiceClient.with(address: self.address, policy: policy.name, key: policy.key, body)
+        return try await ServiceClient.with(
+            address: self.address,
+            policy: policy.name,
+            key: policy.key,
+            limits: limits,
+            body
+        )
     }
 }
 

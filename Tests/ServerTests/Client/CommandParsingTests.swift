@@ -29,6 +29,13 @@ import Testing
         #expect(throws: (any Error).self) { try Roost.parseAsRoot(arguments) }
     }
 
+    @Test func `a bench without the name of a load is telemetry`() throws {
+        let command = try #require(try parse(["bench", "--plain", "--window", "1"]) as? TelemetryBenchCommand)
+        #expect(command.window == 1 && command.options.hub.plain && command.options.devices == 100)
+        let twin = try #require(try parse(["bench", "twin", "--devices", "7"]) as? TwinBenchCommand)
+        #expect(twin.window == 4 && twin.options.ids.last == "load-6")
+    }
+
     @Test func `many devices are numbered from the first`() throws {
         let command = try parse(["device", "create", "--prefix", "p-", "--count", "3", "--first", "7"])
         let create = try #require(command as? DeviceCreateCommand)

@@ -53,7 +53,7 @@ import Testing
     @Test func `a load is made, published, read back and told`() async throws {
         try await LiveHub.with { hub in
             let target = try hub.target(plain: true)
-            let command = try BenchCommand.parse([
+            let command = try TelemetryBenchCommand.parse([
                 "--devices", "5", "--rate", "500", "--seconds", "0.5", "--warm-up", "0.1", "--read", "--plain",
                 "--property", "a=b",
             ])
