@@ -322,7 +322,7 @@ final class DeviceConnection: ChannelDuplexHandler {
     private var phase: String {
         switch self.state {
         case .connecting, .signing: "the sign-in of device '\(self.deviceID)'"
-        case .ready, .ended: "its use by device '\(self.deviceID)'"
+        case .ready, .ended: self.user == nil ? "the sending of telemetry" : "its use by '\(self.deviceID)'"
         }
     }
 

@@ -50,7 +50,11 @@ public struct MessageTemplate: Hashable, Sendable {
     public init(_ text: String) throws(MessageTemplateError) {
         var parts: [Part] = []
         var rest = Substring(text)
-        while let start = rest.firstRange(of: "{{") {
+        while var start = rest.firstRange(of: "{{") {
+            // Of more than two braces the last two are meant: the others are of the JSON around.
+            while rest[start.upperBound...].first == "{" {
+                start = rest.index(after: start.lowerBound)..<rest.index(after: start.upperBound)
+            }
             guard let end = rest[start.upperBound...].firstRange(of: "}}") else {
                 throw .unclosed(String(rest[start.lowerBound...].prefix(40)))
             }
