@@ -75,13 +75,13 @@ struct MethodRouteTests {
             let device = try await ScriptedDevice(test.hub, Self.device) { _ in Self.result(200) }
             let arguments = [#"{ "x" : 1.50 , "y":[ ] }"#, "null", #""""#, "-0.0", "[1, 2]", "true"]
             for argument in arguments {
-                let body = #"{"methodName":"a/b c?","payload":\#(argument),"unknown":{}}"#
+                let body = #"{"methodName":"a.b c%","payload":\#(argument),"unknown":{}}"#
                 #expect(try await test.send(.POST, Self.path, body).status == 200)
             }
             _ = try await test.send(.POST, Self.path, Self.call)
             let calls = try await device.calls
             #expect(calls.map { String(buffer: $0.payload) } == arguments + [""])
-            #expect(calls.map(\.name).first == "a/b c?" && Set(calls.map(\.id)).count == calls.count)
+            #expect(calls.map(\.name).first == "a.b c%" && Set(calls.map(\.id)).count == calls.count)
         }
     }
 
