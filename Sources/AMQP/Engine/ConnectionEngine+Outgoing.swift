@@ -157,32 +157,77 @@ extension ConnectionEngine {
 
     // MARK: Settlement
 
-    /// Settles a delivery that came; neighbours with the same outcome share one disposition.
+    /// Settles a delivery that came; all that are accepted before the next output share as few dispositions as can be.
     public func settle(_ deliveryID: UInt32, on session: Session, _ state: DeliveryState) {
         guard session.state == .active, !isClosed else { return }
         session.unsettledIncoming = max(0, session.unsettledIncoming - 1)
+        if !session.isToBeSettled {
+            session.isToBeSettled = true
+            sessionsToSettle.append(session)
+        }
+        if case .accepted = state {
+            session.acceptedIDs.append(deliveryID)
+            return
+        }
         if var pending = session.pendingSettlement {
             if pending.last &+ 1 == deliveryID, pending.state == state {
                 pending.last = deliveryID
                 session.pendingSettlement = pending
                 return
             }
-            writePendingSettlement(session)
+            write(pending, on: session)
         }
         session.pendingSettlement = Session.PendingSettlement(first: deliveryID, last: deliveryID, state: state)
-        if !sessionsToSettle.contains(where: { $0 === session }) { sessionsToSettle.append(session) }
     }
 
     func writePendingSettlement(_ session: Session) {
-        guard let pending = session.pendingSettlement else { return }
+        let pending = session.pendingSettlement
         session.pendingSettlement = nil
+        guard !session.acceptedIDs.isEmpty else {
+            if let pending { write(pending, on: session) }
+            return
+        }
+        writeAccepted(session, pending)
+    }
+
+    /// Writes what was accepted in as few ranges as can be, and among them one of another outcome.
+    private func writeAccepted(_ session: Session, _ pending: Session.PendingSettlement?) {
+        var ids = session.acceptedIDs
+        session.acceptedIDs.removeAll(keepingCapacity: true)
+        // Ids wrap; the ones at hand are near each other. Those of many links come mixed, but mostly in order.
+        let base = ids[0] &- 1 << 31
+        if zip(ids, ids.dropFirst()).contains(where: { $0 &- base > $1 &- base }) {
+            ids.sort { $0 &- base < $1 &- base }
+        }
+        var other = pending
+        func write(_ range: Session.PendingSettlement) {
+            if let earlier = other, earlier.first &- base < range.first &- base {
+                self.write(earlier, on: session)
+                other = nil
+            }
+            self.write(range, on: session)
+        }
+        var range = Session.PendingSettlement(first: ids[0], last: ids[0], state: .accepted)
+        for id in ids.dropFirst() {
+            if id == range.last &+ 1 {
+                range.last = id
+            } else if id != range.last {
+                write(range)
+                range = Session.PendingSettlement(first: id, last: id, state: .accepted)
+            }
+        }
+        write(range)
+        if let other { self.write(other, on: session) }
+    }
+
+    private func write(_ settlement: Session.PendingSettlement, on session: Session) {
         guard session.state == .active else { return }
         let disposition = Disposition(
             role: .receiver,
-            first: pending.first,
-            last: pending.last,
+            first: settlement.first,
+            last: settlement.last,
             settled: true,
-            state: fitting(pending.state)
+            state: fitting(settlement.state)
         )
         let channel = session.channel
         Frame.write(to: &output, channel: channel) { disposition.encode(into: &$0) }

@@ -140,7 +140,10 @@ public final class ConnectionEngine {
 
     /// Hands over what is to be sent.
     public func takeOutput(now: Int64) -> ByteBuffer {
-        for session in sessionsToSettle { writePendingSettlement(session) }
+        for session in sessionsToSettle {
+            session.isToBeSettled = false
+            writePendingSettlement(session)
+        }
         sessionsToSettle.removeAll(keepingCapacity: true)
         let bytes = output
         output = ByteBuffer()

@@ -62,6 +62,10 @@ public final class Session {
     /// The links of ours that the peer has not answered.
     var unansweredLinks: [Link] = []
     var pendingSettlement: PendingSettlement?
+    /// Incoming deliveries that were accepted and whose disposition has not been written, in any order.
+    var acceptedIDs: [UInt32] = []
+    /// Whether the session is among those whose settlement is to be written.
+    var isToBeSettled = false
     var unsettledIncoming = 0
     var unsettledOutgoing = UnsettledDeliveries()
     /// Links with a delivery of which frames are left to send, in the order in which they began.
