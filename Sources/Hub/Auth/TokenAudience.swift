@@ -2,7 +2,7 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
-import HubModel
+public import HubModel
 
 /// What a token is for, taken from its `sr` text (docs/wire/security.md#audience).
 struct TokenAudience {
@@ -30,6 +30,33 @@ struct TokenAudience {
             candidate = PercentEncoding.decode(text)
         }
         return false
+    }
+
+    /// The identities that an audience may name, the most literal reading first; whose it is, a signature must tell.
+    static func identities(in text: String, names: HubNames) -> [IdentityID] {
+        var found: [IdentityID] = []
+        var candidate: String? = text
+        for _ in 0..<3 {
+            guard let text = candidate else { break }
+            if let path = TokenAudience(text, names: names)?.path {
+                for path in [path, path.compactMap { PercentEncoding.decode($0).map { $0[...] } }] {
+                    if let id = identity(of: path), !found.contains(id) { found.append(id) }
+                }
+            }
+            candidate = PercentEncoding.decode(text)
+        }
+        return found
+    }
+
+    private static func identity(of path: [Substring]) -> IdentityID? {
+        var path = path
+        if path.count.isMultiple(of: 2) == false, path.last?.hasPrefix("api-version=") == true { path.removeLast() }
+        guard path.count == 2 || path.count == 4, path[0].lowercased() == "devices", IdentityID.isLegal(path[1]) else {
+            return nil
+        }
+        guard path.count == 4 else { return IdentityID(device: String(path[1])) }
+        guard path[2].lowercased() == "modules", IdentityID.isLegal(path[3]) else { return nil }
+        return IdentityID(device: String(path[1]), module: String(path[3]))
     }
 
     /// Whether this is the path of an endpoint, or a part of it that ends where a segment does.
@@ -75,4 +102,12 @@ struct TokenAudience {
     private static func alike(_ first: some StringProtocol, _ second: some StringProtocol) -> Bool {
         first.lowercased() == second.lowercased()
     }
+}
+
+extension HubNames {
+    /// The identities that an audience such as `{hub}/devices/{d}` may name, the most literal reading first.
+    ///
+    /// Clients encode ids not at all, once or twice. Which reading is meant only the signature can tell: whoever asks has
+    /// to authenticate one after another.
+    public func identities(inAudience text: String) -> [IdentityID] { TokenAudience.identities(in: text, names: self) }
 }

@@ -104,6 +104,27 @@ public final class Directory: Sendable {
         return outcome.0
     }
 
+    /// Puts a newer proof in the place of the one that a connection rests on.
+    ///
+    /// Returns false where the connection is no longer the identity's own, or something was revoked since the ticket.
+    public func renew(_ identity: AuthenticatedIdentity, connectionNumber: UInt64, ticket: SignInTicket) -> Bool {
+        shard(identity.id).state.withLock { state in
+            guard state.revocations == ticket.revocations, state.entries[identity.id]?.number == connectionNumber else {
+                return false
+            }
+            state.entries[identity.id]?.identity = identity
+            return true
+        }
+    }
+
+    /// Notes the plug-and-play model that a connection announced after it had signed in.
+    public func setModelID(_ modelID: String, of id: IdentityID, connectionNumber: UInt64) {
+        shard(id).state.withLock { state in
+            guard state.entries[id]?.number == connectionNumber else { return }
+            state.entries[id]?.identity.modelID = modelID
+        }
+    }
+
     /// Forgets a connection that ended; does nothing where a newer one has taken over.
     public func remove(_ id: IdentityID, connectionNumber: UInt64) {
         let now = clock.milliseconds

@@ -10,13 +10,13 @@ public import NIOCore
 /// Lives on its connection's event loop and is used there only.
 public final class DeviceSession {
     /// Who it is.
-    public let identity: AuthenticatedIdentity
+    public private(set) var identity: AuthenticatedIdentity
     /// Tells this connection of the identity from later ones.
     public let connectionNumber: UInt64
 
     let hub: Hub
     let eventLoop: any EventLoop
-    private let stamp: TelemetryStamp
+    private var stamp: TelemetryStamp
     private(set) var isClosed = false
     /// Whether the connection may have commands locked.
     var mayHoldCommands = false
@@ -29,6 +29,32 @@ public final class DeviceSession {
         self.connectionNumber = connectionNumber
         self.eventLoop = eventLoop
         stamp = TelemetryStamp(identity, partitionCount: hub.stores.events.partitionCount)
+    }
+
+    /// Rests on a newer proof of the same identity from now on.
+    ///
+    /// Returns false where the identity has another connection by now, or something was revoked since `ticket` was taken.
+    public func renew(_ newer: AuthenticatedIdentity, ticket: Directory.SignInTicket) -> Bool {
+        precondition(newer.id == identity.id, "a session is renewed as another identity")
+        var newer = newer
+        newer.modelID = newer.modelID ?? identity.modelID
+        guard hub.directory.renew(newer, connectionNumber: connectionNumber, ticket: ticket) else { return false }
+        become(newer)
+        return true
+    }
+
+    /// Notes the plug-and-play model that the peer announced after it had signed in.
+    public func announce(modelID: String) {
+        guard identity.modelID != modelID else { return }
+        hub.directory.setModelID(modelID, of: identity.id, connectionNumber: connectionNumber)
+        var changed = identity
+        changed.modelID = modelID
+        become(changed)
+    }
+
+    private func become(_ changed: AuthenticatedIdentity) {
+        identity = changed
+        stamp = TelemetryStamp(changed, partitionCount: hub.stores.events.partitionCount)
     }
 
     /// Begins a batch of messages of this sender; `capacity` is a guess of its bytes.

@@ -36,7 +36,9 @@ public struct TelemetryBatch {
     private var stampStart: Int?
     private var recordStart = 0
     private var applicationPropertyCount = 0
-    private var messageSize = 0
+    /// The size of the latest message, as limits count it: its body, the values of its system properties, and names and
+    /// values of its application properties.
+    public private(set) var messageSize = 0
     private var pending: [Pending] = []
     private var values = ByteBuffer()
     private var expiryMilliseconds: Int64?
@@ -163,6 +165,23 @@ public struct TelemetryBatch {
             store(sizes.4, 32)
             store(sizes.5, 36)
         }
+    }
+
+    /// A place in a batch between two messages.
+    public struct Mark: Sendable {
+        fileprivate let writerIndex: Int
+        fileprivate let count: Int
+        fileprivate let bodyBytes: Int
+    }
+
+    /// The place behind the latest message.
+    public var mark: Mark { Mark(writerIndex: records.writerIndex, count: count, bodyBytes: bodyBytes) }
+
+    /// Takes back all messages behind a place.
+    public mutating func takeBack(to mark: Mark) {
+        records.moveWriterIndex(to: mark.writerIndex)
+        count = mark.count
+        bodyBytes = mark.bodyBytes
     }
 
     /// Takes back a message that was begun.
