@@ -159,7 +159,10 @@ let package = Package(
             "MQTTFrontTests",
             ["MQTTFront", "MQTT", "JSON", "Hub", "HubModel", "EmbeddedStore", nioCore, nioEmbedded, crypto, logging]
         ),
-        tests("AMQPFrontTests", ["AMQPFront", "AMQP", "Hub", "HubModel", nioCore, nioEmbedded, crypto, logging]),
+        tests(
+            "AMQPFrontTests",
+            ["AMQPFront", "AMQP", "Hub", "HubModel", "EmbeddedStore", nioCore, nioEmbedded, nioPosix, crypto, logging]
+        ),
         tests(
             "HTTPFrontTests",
             [

@@ -19,6 +19,8 @@ final class AMQPConnection {
     unowned let handler: AMQPHandler
     var access = ConnectionAccess()
     let responses: ResponseQueue
+    let budget: IngestBudget
+    private(set) lazy var identities = ConnectionIdentities(connection: self)
 
     /// The nodes by the tags of their links, which count on.
     private(set) var nodes: [Int: any LinkNode] = [:]
@@ -39,12 +41,15 @@ final class AMQPConnection {
             now: now
         )
         responses = ResponseQueue(engine: engine, max: handler.front.limits.waitingResponsesMax)
+        budget = IngestBudget(handler: handler, bytesMax: handler.front.limits.bytesInFlightMax)
     }
 
     /// Frees everything that the hub keeps for this connection; may be called again.
     func close() {
         for node in nodes.values { node.close() }
         nodes.removeAll()
+        nodesRead.removeAll()
+        identities.close()
         responses.removeAll()
     }
 
@@ -63,7 +68,7 @@ final class AMQPConnection {
 
     private func handle(_ event: ConnectionEvent) {
         switch event {
-        case .saslInit(let start): engine.finishSASL(authenticate(start))
+        case .saslInit(let start): authenticate(start)
         case .opened: handler.rescheduleCheck()
         case .saslOutcome, .begun: break
         case .attached(let link): attach(link)
@@ -85,34 +90,65 @@ final class AMQPConnection {
 
     // MARK: Sign-in
 
-    private func authenticate(_ start: SASLInit) -> SASLOutcomeCode {
+    private func authenticate(_ start: SASLInit) {
         switch SASLMechanism(rawValue: start.mechanism) {
-        case .anonymous, .mssbcbs: return .ok
-        case .plain: return plain(start)
-        case .external, nil:
-            hub.metrics.refused("amqp certificate")
-            handler.log("amqp sign-in refused: certificates are not taken over AMQP yet")
-            return .auth
+        case .anonymous, .mssbcbs: engine.finishSASL(.ok)
+        case .plain: plain(start)
+        case .external where !handler.peerCertificates.isEmpty:
+            // Whose it is shows when a link names its identity.
+            engine.finishSASL(.ok)
+        case .external: refuseSASL("amqp certificate", "no client certificate was presented")
+        case nil: refuseSASL("amqp mechanism", "the mechanism is none that is offered")
         }
     }
 
-    /// PLAIN: `{policy}` with its key, or `{policy}@sas.root.{hub}` with a token; it holds for the whole connection.
-    private func plain(_ start: SASLInit) -> SASLOutcomeCode {
+    private func refuseSASL(_ reason: StaticString, _ text: String) {
+        hub.metrics.refused(reason)
+        handler.log("amqp sign-in refused: \(text)")
+        engine.finishSASL(.auth)
+    }
+
+    /// PLAIN, whose one credential holds for the whole connection (docs/wire/amqp.md#headers-and-sasl): of a service, or
+    /// of a device or module as `{id}@sas.{hub}`.
+    private func plain(_ start: SASLInit) {
         guard let response = start.initialResponse, let given = PlainCredentials(initialResponse: response) else {
-            hub.metrics.refused("amqp plain")
-            handler.log("amqp sign-in refused: PLAIN without name and password")
-            return .auth
+            return refuseSASL("amqp plain", "PLAIN without name and password")
+        }
+        let candidates = hub.names.identities(ofPlainName: given.name)
+        guard candidates.isEmpty else {
+            identities.put(given.password, for: candidates) { status in
+                self.isPlain = true
+                guard status.code != 200 else { return self.engine.finishSASL(.ok) }
+                self.refuseSASL("amqp plain", status.description)
+            }
+            return
         }
         do throws(HubError) {
-            access.add(try principal(given))
+            let principal = try principal(given)
+            access.add(principal, token: given.password)
             isPlain = true
             handler.announceSignIn()
-            return .ok
+            engine.finishSASL(.ok)
         } catch {
-            hub.metrics.refused("amqp plain")
-            handler.log("amqp sign-in refused: \(error.message)")
-            return .auth
+            refuseSASL("amqp plain", error.message)
         }
+    }
+
+    /// A device or a module has signed in.
+    func signedIn() {
+        access.identitySignedIn()
+        handler.announceSignIn()
+    }
+
+    /// An identity's part of the connection has ended.
+    func identityEnded(_ reason: DisconnectReason) {
+        // PLAIN's one credential stands for the whole connection; and where a token has ended that was the only one,
+        // all SDKs take the end of the connection for what may be tried again.
+        let isLast = access.count == 0 && identities.parts.isEmpty
+        if reason == .shuttingDown || isLast && (isPlain || reason == .tokenExpired) {
+            engine.close(AMQPError(.connectionForced, "The credentials of this connection have ended."))
+        }
+        handler.proceed()
     }
 
     private func principal(_ given: PlainCredentials) throws(HubError) -> ServicePrincipal {
@@ -139,6 +175,7 @@ final class AMQPConnection {
     ///
     /// - Parameter policiesChanged: Whether policies were just changed, so that they must be asked again.
     func removeEndedAccess(policiesChanged: Bool = false) {
+        identities.removeEnded(nowSeconds: hub.clock.seconds)
         let services = hub.services
         let isChanged = access.removeEnded(
             nowSeconds: hub.clock.seconds,
@@ -148,7 +185,7 @@ final class AMQPConnection {
         guard isChanged else { return }
         for node in nodes.values where !node.isAllowed { detach(node, .accessEnded) }
         // PLAIN's one credential stands for the whole connection, which cannot be used for anything without it.
-        if isPlain, access.count == 0 {
+        if isPlain, access.count == 0, identities.parts.isEmpty {
             engine.close(AMQPError(.connectionForced, "The credentials of this connection have ended."))
         }
     }

@@ -16,6 +16,7 @@ public final class AMQPFront: Sendable {
     public let limits: AMQPFrontLimits
 
     let containerID: String
+    let peerCertificates: @Sendable (any Channel) -> [[UInt8]]
     private let connections = Mutex<[ObjectIdentifier: Entry]>([:])
 
     private struct Entry: Sendable {
@@ -29,7 +30,15 @@ public final class AMQPFront: Sendable {
     ///   - hub: What stands behind it.
     ///   - limits: The bounds of its connections.
     ///   - containerID: What the hub calls itself when a connection is opened.
-    public init(hub: Hub, limits: AMQPFrontLimits = AMQPFrontLimits(), containerID: String = "roost") {
+    ///   - peerCertificates: Finds what a channel's client presented in its TLS handshake, in DER form, its own first;
+    ///     called once a connection, where it offers nothing else.
+    public init(
+        hub: Hub,
+        limits: AMQPFrontLimits = AMQPFrontLimits(),
+        containerID: String = "roost",
+        peerCertificates: @escaping @Sendable (any Channel) -> [[UInt8]] = { _ in [] }
+    ) {
+        self.peerCertificates = peerCertificates
         self.hub = hub
         self.limits = limits
         self.containerID = containerID

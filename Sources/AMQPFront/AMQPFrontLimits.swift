@@ -22,6 +22,18 @@ public struct AMQPFrontLimits: Sendable {
     public var requestCredit: UInt32 = 100
     /// How many commands of one link may be under way to the store.
     public var commandCredit: UInt32 = 50
+    /// How often a sign-in is begun anew because something was revoked while it ran.
+    public var signInAttemptsMax = 3
+    /// How many messages of telemetry may be under way on one link.
+    public var telemetryCredit: UInt32 = 1_000
+    /// How many commands are sent to a device ahead of its answers, at most.
+    public var commandsInFlightMax = 50
+    /// Application properties of one message.
+    public var propertiesPerMessageMax = 1_024
+    /// Bytes of events of one connection that wait to become durable; at this number the connection is not read.
+    public var bytesInFlightMax = 1 << 20
+    /// Bytes of events in one batch: a read that brings more is published in parts.
+    public var batchBytesMax = 512 * 1024
     /// Bytes of events that one read of the log asks for.
     public var readBytesMax = 262_144
     /// Events that one reader sends before others have their turn.

@@ -27,9 +27,11 @@ public final class AMQPHandler: ChannelDuplexHandler {
     private var check: Scheduled<Void>?
     private var isReading = false
     /// True since a `read()` was held back.
-    private var readIsHeld = false
+    private(set) var readIsHeld = false
     private var hasAnnounced = false
     private var isFlushNeeded = false
+    private var isFlushDue = false
+    private var certificates: [[UInt8]]?
     private var startMilliseconds: Int64 = 0
     private var writeProgress = WriteProgress()
 
@@ -99,9 +101,10 @@ public final class AMQPHandler: ChannelDuplexHandler {
         context.fireChannelReadComplete()
     }
 
-    /// Reads no more from a peer that does not take what it is sent: nearly all that it says has an answer.
+    /// Reads no more from a peer that does not take what it is sent, for nearly all that it says has an answer; nor from
+    /// one that has more on its way to the log than it may.
     public func read(context: ChannelHandlerContext) {
-        guard !context.channel.isWritable, let connection else {
+        guard !mayRead, let connection else {
             context.read()
             return
         }
@@ -109,15 +112,24 @@ public final class AMQPHandler: ChannelDuplexHandler {
         connection.engine.readingPaused()
     }
 
+    private var mayRead: Bool {
+        guard let context else { return false }
+        return context.channel.isWritable && !(connection?.budget.isUsedUp ?? false)
+    }
+
+    /// Reads on if that may be now.
+    func resumeReading() {
+        guard readIsHeld, mayRead, let context else { return }
+        readIsHeld = false
+        connection?.engine.readingResumed(now: now)
+        context.read()
+    }
+
     /// Reads and sends on when the socket has taken what it was given.
     public func channelWritabilityChanged(context: ChannelHandlerContext) {
         if context.channel.isWritable {
             // First, so that a peer with a long way to go through its events is heard in between.
-            if readIsHeld {
-                readIsHeld = false
-                connection?.engine.readingResumed(now: now)
-                context.read()
-            }
+            resumeReading()
             connection?.pumpAll()
             flush()
         }
@@ -147,6 +159,35 @@ public final class AMQPHandler: ChannelDuplexHandler {
     /// Sends what is gathered unless a read that goes on will do so.
     func flushUnlessReading() {
         if !isReading { flush() }
+    }
+
+    /// Sends what is gathered when the loop is done with what it does now: many things complete together.
+    func flushSoon() {
+        guard !isReading, !isFlushDue else { return }
+        isFlushDue = true
+        later { [weak self] in
+            self?.isFlushDue = false
+            self?.flush()
+        }
+    }
+
+    /// Goes on with what was received already after something that it had to wait for, and sends what that brings about.
+    func proceed() {
+        guard !isReading, let connection else { return }
+        isReading = true
+        connection.handleEvents()
+        isReading = false
+        checkBeforeSignIn()
+        flush()
+        endIfClosed()
+    }
+
+    /// The certificates that the peer presented, in DER form, its own first.
+    var peerCertificates: [[UInt8]] {
+        if let certificates { return certificates }
+        let found = context.map { front.peerCertificates($0.channel) } ?? []
+        certificates = found
+        return found
     }
 
     /// Runs something on a later turn of the loop.

@@ -8,6 +8,8 @@ import HubModel
 /// What a connection may do: the principals that it proved to be, each until its token ends.
 struct ConnectionAccess {
     private var principals: [String: ServicePrincipal] = [:]
+    /// The tokens of those principals that may act as devices, by the same keys.
+    private var deviceTokens: [String: String] = [:]
 
     /// Whether it ever proved anything.
     private(set) var hasSignedIn = false
@@ -16,9 +18,23 @@ struct ConnectionAccess {
     var count: Int { principals.count }
 
     /// Adds a principal, or renews the one for the same audience.
-    mutating func add(_ principal: ServicePrincipal) {
-        principals[Self.key(principal)] = principal
+    ///
+    /// - Parameters:
+    ///   - principal: Who it proved to be.
+    ///   - token: What it proved it with, where it may act as devices by that.
+    mutating func add(_ principal: ServicePrincipal, token: String? = nil) {
+        let key = Self.key(principal)
+        principals[key] = principal
+        deviceTokens[key] = principal.has(.deviceConnect) ? token : nil
         hasSignedIn = true
+    }
+
+    /// Notes that a device or a module signed in.
+    mutating func identitySignedIn() { hasSignedIn = true }
+
+    /// The tokens of policies that may act as the device or module of a path such as `devices/dev1`.
+    func deviceTokens(covering path: String) -> [String] {
+        deviceTokens.compactMap { key, token in principals[key]?.covers(path: path) == true ? token : nil }
     }
 
     /// Whether a principal would be a renewal.
@@ -51,7 +67,9 @@ struct ConnectionAccess {
             if let end = principal.expiresAtSeconds, nowSeconds > end, nowSeconds - end > skewSeconds { return false }
             return isStillGood?(principal) ?? true
         }
-        return principals.count < before
+        guard principals.count < before else { return false }
+        deviceTokens = deviceTokens.filter { principals[$0.key] != nil }
+        return true
     }
 
     private static func key(_ principal: ServicePrincipal) -> String { principal.audiencePath.lowercased() }

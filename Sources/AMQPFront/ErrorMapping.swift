@@ -63,6 +63,25 @@ extension AMQPError {
         AMQPError(.notAllowed, "\(text) The link goes the other way.")
     }
 
+    /// Why the links of one identity end (docs/wire/amqp.md#identities).
+    init(_ reason: DisconnectReason) {
+        switch reason {
+        case .takenOver: self.init(.linkStolen, "The identity has connected anew.")
+        case .revoked: self.init(.unauthorizedAccess, "The credential of this link was revoked.")
+        case .tokenExpired: self = .accessEnded
+        case .shuttingDown: self.init(.connectionForced, "The hub is shutting down; connect again later.")
+        }
+    }
+
+    static let identityMissing = AMQPError(
+        .unauthorizedAccess,
+        "Unauthorized access: put a valid token of the device or module first."
+    )
+
+    static let serverIsBusy = AMQPError(.serverBusy, "The hub could not sign the identity in now.")
+
+    static let wrongDirection = AMQPError(.notAllowed, "Messages go the other way at this address.")
+
     static let accessEnded = AMQPError(
         .unauthorizedAccess,
         "The token of this link has expired or was revoked, and was not renewed."

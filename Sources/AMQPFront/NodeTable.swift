@@ -36,11 +36,28 @@ extension AMQPConnection {
         case .commands: return try CommandSenderNode(link: link, connection: self)
         case .feedback: return try FeedbackNode(link: link, connection: self)
         case .fileNotifications: return try FileNotificationNode(link: link, connection: self)
-        case .identity:
-            throw LinkRefusal(
-                AMQPError(.notImplemented, "Links of devices and services are not offered over AMQP yet.")
-            )
+        case .identity(let address): return try makeNode(for: link, address, isToUs: isToUs)
         case .unknown: throw LinkRefusal(unknown(text))
+        }
+    }
+
+    /// Makes the node of a device's or a module's link.
+    private func makeNode(
+        for link: Link,
+        _ address: IdentityAddress,
+        isToUs: Bool
+    ) throws(LinkRefusal) -> IdentityNode {
+        let isModule = address.candidates.allSatisfy { $0.module != nil }
+        switch (address.purpose, isToUs) {
+        case (.events, true): return TelemetryNode(link: link, connection: self, address: address)
+        case (.events, false) where isModule, (.commands, false) where isModule:
+            return InputNode(link: link, connection: self, address: address)
+        case (.methods, false): return MethodCallNode(link: link, connection: self, address: address)
+        case (.methods, true): return MethodAnswerNode(link: link, connection: self, address: address)
+        case (.twin, false): return TwinAnswerNode(link: link, connection: self, address: address)
+        case (.twin, true): return TwinRequestNode(link: link, connection: self, address: address)
+        case (.commands, false): return CommandNode(link: link, connection: self, address: address)
+        case (.events, false), (.commands, true): throw LinkRefusal(.wrongDirection)
         }
     }
 

@@ -10,6 +10,7 @@ import HubModel
 final class ClaimsNode: RequestNode {
     let link: Link
     unowned let connection: AMQPConnection
+    private var isClosed = false
 
     init(link: Link, connection: AMQPConnection) {
         self.link = link
@@ -19,52 +20,95 @@ final class ClaimsNode: RequestNode {
     var isAllowed: Bool { true }
 
     func requested(_ request: Message, _ delivery: IncomingDelivery) {
+        guard connection.identities.waitingCount < connection.limits.waitingResponsesMax else {
+            return settle(delivery, .rejected(AMQPError(.resourceLimitExceeded, "Too many tokens wait.")))
+        }
         // The disposition goes first: uamqp takes an answer that overtakes it for a failure.
         settle(delivery, .accepted)
-        let status = putToken(request)
-        if status.code != 200 {
-            hub.metrics.refused("amqp token")
-            connection.handler.log("amqp token refused: \(status.description)")
+        putToken(request) { status in
+            guard !self.isClosed else { return }
+            if status.code != 200 {
+                self.hub.metrics.refused("amqp token")
+                self.connection.handler.log("amqp token refused: \(status.description)")
+            }
+            self.respond(to: request, status)
         }
-        respond(to: request, status)
     }
 
-    private func putToken(_ message: Message) -> RequestStatus {
+    func close() {
+        isClosed = true
+        connection.responses.remove(link)
+    }
+
+    private func putToken(_ message: Message, answer: @escaping (RequestStatus) -> Void) {
         let properties = message.applicationProperties
         guard properties?["operation"]?.text == "put-token" else {
-            return RequestStatus(code: 400, description: "The operation must be put-token.")
+            return answer(RequestStatus(code: 400, description: "The operation must be put-token."))
         }
-        guard properties?["name"]?.text != nil, let type = properties?["type"]?.text?.lowercased(),
-            case .value(let body) = message.body, let token = body.text
+        guard let name = properties?["name"]?.text, let type = properties?["type"]?.text?.lowercased(),
+            case .value(let body) = message.body, let text = body.text
         else {
-            return RequestStatus(code: 400, description: "A put-token needs a name, a type and a token.")
+            return answer(RequestStatus(code: 400, description: "A put-token needs a name, a type and a token."))
         }
         let isKnown = ["servicebus.windows.net:sastoken", "azure-devices.net:sastoken", "jwt", "bearer"].contains(type)
-        guard isKnown else { return RequestStatus(code: 400, description: "The type of the token is not known.") }
+        guard isKnown else {
+            return answer(RequestStatus(code: 400, description: "The type of the token is not known."))
+        }
         // The body decides, not the type: some clients send one kind under the name of the other.
-        guard token.hasPrefix("SharedAccessSignature ") else {
-            return RequestStatus(code: 401, description: "Only shared access signatures are accepted.")
+        guard text.hasPrefix("SharedAccessSignature ") else {
+            return answer(RequestStatus(code: 401, description: "Only shared access signatures are accepted."))
         }
-        do {
-            _ = try SharedAccessSignature(parsing: token)
+        do throws(SharedAccessSignature.ParseError) {
+            put(try SharedAccessSignature(parsing: text), text, name: name, answer: answer)
         } catch {
-            return RequestStatus(code: 400, description: "The shared access signature cannot be read.")
-        }
-        do throws(HubError) {
-            let principal = try connection.authenticate(token: token)
-            guard principal.rights.contains(.serviceConnect) else {
-                return RequestStatus(code: 401, description: "The policy does not allow to read events.")
-            }
-            guard connection.access.has(principal) || connection.access.count < connection.limits.tokensMax else {
-                return RequestStatus(code: 403, description: "There are too many tokens on this connection.")
-            }
-            connection.access.add(principal)
-            connection.handler.announceSignIn()
-            return .ok
-        } catch {
-            return RequestStatus(code: 401, description: "The token is not valid here.")
+            answer(RequestStatus(code: 400, description: "The shared access signature cannot be read."))
         }
     }
+
+    /// Takes a token of a policy at once, and one of an identity when the registry has told its keys.
+    private func put(
+        _ token: SharedAccessSignature,
+        _ text: String,
+        name: String,
+        answer: @escaping (RequestStatus) -> Void
+    ) {
+        // What the token is for decides, not the name; only its letters may be truer, for some sign in lower case.
+        var candidates = hub.names.identities(inAudience: token.resourceText)
+        let spelled = Set(candidates.map { $0.description.lowercased() })
+        candidates += hub.names.identities(inAudience: name).filter { id in
+            spelled.contains(id.description.lowercased()) && !candidates.contains(id)
+        }
+        if let policy = token.keyName, !candidates.contains(where: { $0.device == policy }) {
+            return answer(put(policyToken: text))
+        }
+        guard !candidates.isEmpty else { return answer(.invalidToken) }
+        connection.identities.put(text, for: candidates, answer: answer)
+    }
+
+    private func put(policyToken text: String) -> RequestStatus {
+        do throws(HubError) {
+            let principal = try connection.authenticate(token: text)
+            guard !principal.rights.isDisjoint(with: [.serviceConnect, .deviceConnect]) else {
+                return RequestStatus(
+                    code: 401,
+                    description: "The policy allows neither to read events nor to act as devices."
+                )
+            }
+            let count = connection.access.count + connection.identities.parts.count
+            guard connection.access.has(principal) || count < connection.limits.tokensMax else { return .tooManyTokens }
+            connection.access.add(principal, token: text)
+            connection.handler.announceSignIn()
+            connection.identities.renew(text, of: principal)
+            return .ok
+        } catch {
+            return .invalidToken
+        }
+    }
+}
+
+extension RequestStatus {
+    static let invalidToken = RequestStatus(code: 401, description: "The token is not valid here.")
+    static let tooManyTokens = RequestStatus(code: 403, description: "There are too many tokens on this connection.")
 }
 
 @available(*, unavailable)

@@ -9,7 +9,7 @@ import NIOCore
 final class ResponseQueue {
     private let engine: ConnectionEngine
     private let max: Int
-    private var waiting: [(link: Link, payload: ByteBuffer)] = []
+    private var waiting: [(link: Link, payload: ByteBuffer, settled: Bool)] = []
 
     /// An empty queue that holds `max` answers.
     init(engine: ConnectionEngine, max: Int) {
@@ -21,18 +21,22 @@ final class ResponseQueue {
     var hasRoom: Bool { waiting.count < max }
 
     /// Sends an answer as soon as the link has credit.
-    func add(_ message: Message, to link: Link) {
-        waiting.append((link, message.encoded))
+    ///
+    /// - Parameters:
+    ///   - message: The answer.
+    ///   - link: The link to send it on.
+    ///   - settled: Whether it goes settled; nil leaves that to what the client asked for.
+    func add(_ message: Message, to link: Link, settled: Bool? = nil) {
+        // Settled unless the client insists: there is nothing to be done about an answer that is not accepted.
+        waiting.append((link, message.encoded, settled ?? (link.remoteAttach.senderSettleMode != .unsettled)))
         send(on: link)
     }
 
     /// Sends what the link's credit allows.
     func send(on link: Link) {
         while let index = waiting.firstIndex(where: { $0.link === link }), engine.canSend(on: link) {
-            let payload = waiting.remove(at: index).payload
-            // Settled unless the client insists: there is nothing to be done about an answer that is not accepted.
-            let isSettled = link.remoteAttach.senderSettleMode != .unsettled
-            engine.send(on: link, settled: isSettled) { $0.writeImmutableBuffer(payload) }
+            let next = waiting.remove(at: index)
+            engine.send(on: link, settled: next.settled) { $0.writeImmutableBuffer(next.payload) }
         }
     }
 

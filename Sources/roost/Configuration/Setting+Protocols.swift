@@ -106,6 +106,27 @@ extension Setting {
             1...65_536,
             "Answers that wait for credit on one connection before requests are refused."
         ),
+        .number(
+            "amqp.signInAttempts",
+            \.amqp.signInAttemptsMax,
+            1...100,
+            "How often a sign-in is begun anew because something was revoked while it ran."
+        ),
+        .number("amqp.telemetryCredit", \.amqp.telemetryCredit, 1...100_000, "Messages under way on one link."),
+        .number(
+            "amqp.commandsInFlight",
+            \.amqp.commandsInFlightMax,
+            1...10_000,
+            "Commands that are sent to a device ahead of its answers."
+        ),
+        .number("amqp.propertiesPerMessage", \.amqp.propertiesPerMessageMax, 1...65_535, "Properties of one message."),
+        .number(
+            "amqp.bytesInFlight",
+            \.amqp.bytesInFlightMax,
+            65_536...1_073_741_824,
+            "Bytes of one connection that wait for the disk; at this number it is not read."
+        ),
+        .number("amqp.batchBytes", \.amqp.batchBytesMax, 4_096...524_288, "Bytes of one batch of messages."),
         .number("amqp.requestCredit", \.amqp.requestCredit, 1...10_000, "Requests under way on one link."),
         .number(
             "amqp.commandCredit",

@@ -23,6 +23,10 @@ final class ScriptedEventStore: EventStore {
         var coldReads = 0
         var held: [EventLoopPromise<Void>] = []
         var holdsColdReads = false
+        var holdsAppends = false
+        var appendError: HubError?
+        var heldAppends: [EventLoopPromise<EventPosition>] = []
+        var batches = 0
     }
 
     let partitionCount: Int
@@ -39,6 +43,7 @@ final class ScriptedEventStore: EventStore {
 
     func append(_ batch: EventBatch, on eventLoop: any EventLoop) -> EventLoopFuture<EventPosition> {
         let now = clock.milliseconds
+        if let error = state.withLock({ $0.appendError }) { return eventLoop.makeFailedFuture(error) }
         let (position, wakes) = state.withLock { state in
             var partition = state.partitions[batch.partition]
             let frame = EventFrame(
@@ -59,6 +64,7 @@ final class ScriptedEventStore: EventStore {
                 isEmpty: false
             )
             state.partitions[batch.partition] = partition
+            state.batches += 1
             let position = EventPosition(
                 firstSequenceNumber: frame.firstSequenceNumber,
                 firstOffset: frame.firstOffset,
@@ -67,7 +73,10 @@ final class ScriptedEventStore: EventStore {
             return (position, Array(partition.watches.values))
         }
         for wake in wakes { eventLoop.execute(wake) }
-        return eventLoop.makeSucceededFuture(position)
+        guard state.withLock({ $0.holdsAppends }) else { return eventLoop.makeSucceededFuture(position) }
+        let promise = eventLoop.makePromise(of: EventPosition.self)
+        state.withLock { $0.heldAppends.append(promise) }
+        return promise.futureResult.map { _ in position }
     }
 
     private func slice(_ partition: Partition, _ cursor: EventCursor, _ bytesMax: Int) -> EventSlice {
@@ -170,6 +179,29 @@ final class ScriptedEventStore: EventStore {
     }
 
     // MARK: What tests turn
+
+    /// Lets no append complete until it is told to.
+    func holdAppends() { state.withLock { $0.holdsAppends = true } }
+
+    /// Completes the appends that are held.
+    func releaseAppends() {
+        let held = state.withLock { state in
+            defer { state.heldAppends = [] }
+            state.holdsAppends = false
+            return state.heldAppends
+        }
+        let done = EventPosition(firstSequenceNumber: 0, firstOffset: 0, enqueuedTimeMilliseconds: 0)
+        for promise in held { promise.succeed(done) }
+    }
+
+    /// Fails every later append; nil ends that.
+    func failAppends(_ error: HubError?) { state.withLock { $0.appendError = error } }
+
+    /// How many batches were appended.
+    var batchCount: Int { state.withLock { $0.batches } }
+
+    /// All frames of all partitions.
+    var frames: [EventFrame] { state.withLock { $0.partitions.flatMap(\.frames) } }
 
     /// Makes everything before the end cold.
     func evict(partition: Int) {
