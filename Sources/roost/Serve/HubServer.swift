@@ -175,7 +175,7 @@ struct HubServer: Sendable {
     ) -> FrontInitializers {
         let peers = PeerCertificates(limits: configuration.transport)
         let mqtt = MQTTFront(hub: hub, limits: configuration.mqtt) { peers.certificates(of: $0) }
-        let amqp = AMQPFront(hub: hub, limits: configuration.amqp)
+        let amqp = AMQPFront(hub: hub, limits: configuration.amqp) { peers.certificates(of: $0) }
         let http = HTTPFront(
             hub: hub,
             registry: registry,
