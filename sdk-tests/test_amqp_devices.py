@@ -5,6 +5,7 @@
 """Devices, modules and gateways over AMQP, by uamqp (TLS and WebSockets) and Qpid Proton (TLS)."""
 
 import concurrent.futures
+import datetime
 import json
 import uuid
 
@@ -206,7 +207,7 @@ def send_command(device, body: bytes, **properties):
         auth=uamqp.authentication.SASTokenAuth(
             f"https://{device.hub.host}", f"amqps://{device.hub.host}",
             tokens.token(device.hub.host, device.hub.key("service"), policy="service"),
-            expires_in=3600, verify=device.hub.ca_file,
+            expires_in=datetime.timedelta(hours=1), verify=device.hub.ca_file,
         ),
     )  # fmt: skip
     message = uamqp.Message(

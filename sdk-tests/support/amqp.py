@@ -4,6 +4,7 @@
 
 """Devices over AMQP on stacks that know nothing of hubs: uamqp and Apache Qpid Proton."""
 
+import datetime
 import itertools
 import json
 
@@ -17,7 +18,7 @@ _ids = itertools.count(1)
 def uamqp_authentication(device, transport: uamqp.TransportType = uamqp.TransportType.Amqp, **options):
     """MSSBCBS and a put-token of the device's own token, over TLS or WebSockets."""
     return uamqp.authentication.SASTokenAuth(
-        device.resource, f"amqps://{device.resource}", device.token(**options), expires_in=3600,
+        device.resource, f"amqps://{device.resource}", device.token(**options), expires_in=datetime.timedelta(hours=1),
         verify=device.hub.ca_file, transport_type=transport,
     )  # fmt: skip
 

@@ -163,7 +163,8 @@ extension HubError {
         case .forbidden, .quotaExceeded, .tooManyModules, .deviceMaximumQueueDepthExceeded, .invalidMessageExpiryTime,
             .deviceMaximumInflightMethodExceeded:
             403
-        case .deviceNotFound, .moduleNotFound, .deviceNotOnline, .deviceConnectionClosedRemotely, .certificateNotFound: 404
+        case .deviceNotFound, .moduleNotFound, .deviceNotOnline, .deviceConnectionClosedRemotely, .certificateNotFound:
+            404
         case .deviceAlreadyExists, .moduleAlreadyExists: 409
         case .preconditionFailed, .messageLockLost: 412
         case .messageTooLarge: 413
