@@ -39,7 +39,7 @@ import Testing
 
     @Test func `a command that is rejected fails in the hub's words`() async throws {
         let error = AMQPError(.resourceLimitExceeded, "The queue is full.")
-        let peer = try await EventHubPeer(.init(commandOutcome: .rejected(error)))
+        let peer = try await EventHubPeer(.init(outcome: .rejected(error)))
         let sender = try await Self.open(peer)
         let failure = await #expect(throws: HubClientError.self) {
             try await sender.send(OutgoingCommand(device: "d", body: ByteBuffer()))

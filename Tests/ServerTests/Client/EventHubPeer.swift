@@ -22,8 +22,8 @@ final class EventHubPeer: Sendable {
         var events = 3
         /// How long a wrong status's description is.
         var description = "OK"
-        /// What becomes of commands that are sent to it.
-        var commandOutcome = DeliveryState.accepted
+        /// What becomes of commands and telemetry that are sent to it; nil leaves them unsettled.
+        var outcome: DeliveryState? = .accepted
         /// Feedback that it sends, as JSON.
         var feedback: String?
     }
@@ -35,6 +35,8 @@ final class EventHubPeer: Sendable {
         var sources: [String] = []
         var selectors: [String] = []
         var commands: [Message] = []
+        /// How many messages came to each address of a device.
+        var telemetry: [String: Int] = [:]
         var outcomes: [DeliveryState?] = []
     }
 
@@ -136,9 +138,18 @@ final class EventHubPeer: Sendable {
 
         private func asked(_ delivery: IncomingDelivery, on link: Link) {
             guard let message = try? Message(payload: delivery.payload) else { return }
-            if link.remoteAttach.target?.address == "/messages/devicebound" {
-                self.log.state.withLock { $0.commands.append(message) }
-                self.engine.settle(delivery.id, on: link.session, self.behaviour.commandOutcome)
+            let address = link.remoteAttach.target?.address ?? ""
+            if address.hasPrefix("/") {
+                self.log.state.withLock { state in
+                    if address == "/messages/devicebound" {
+                        state.commands.append(message)
+                    } else {
+                        state.telemetry[address, default: 0] += 1
+                    }
+                }
+                if let outcome = self.behaviour.outcome {
+                    self.engine.settle(delivery.id, on: link.session, outcome)
+                }
                 return
             }
             let properties = message.applicationProperties ?? [:]
