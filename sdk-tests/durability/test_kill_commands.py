@@ -7,6 +7,7 @@
 import contextlib
 import os
 import random
+import threading
 import time
 import uuid
 
@@ -77,16 +78,18 @@ def test_a_command_that_was_accepted_survives_sigkill_at_any_instant(tmp_path):
             for each in running:
                 each.result(60)
             hub.start()
-        # What is left arrives now, and every command has ended as its device said.
+        # What is left arrives now, what had arrived without its end being kept comes again, and every command ends.
+        service, drained = registry(hub), threading.Event()
         with Feedback(hub) as feedback:
-            taking = [start(each.take, lambda e=each: set(e.accepted) <= set(e.arrived)) for each in everyone]
+            taking = [start(each.take, drained.is_set) for each in everyone]
+            for each in everyone:
+                eventually(lambda e=each: service.get_device(e.device.id).cloud_to_device_message_count == 0, 60)
+            statuses = feedback.wait([name for each in everyone for name in each.accepted], 60)
+            drained.set()
             for each in taking:
                 each.result(60)
-            statuses = feedback.wait([name for each in everyone for name in each.accepted], 60)
         assert {word for words in statuses.values() for word in words} == {"Success"}
-        service = registry(hub)
         for each in everyone:
-            eventually(lambda e=each: service.get_device(e.device.id).cloud_to_device_message_count == 0)
             first = list(dict.fromkeys(each.arrived))
             accepted = set(each.accepted)
             assert [name for name in first if name in accepted] == each.accepted, "each arrives, in order"
