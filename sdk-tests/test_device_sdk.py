@@ -12,7 +12,7 @@ import uuid
 import pytest
 from azure.iot.device import IoTHubDeviceClient, Message
 from azure.iot.device.aio import IoTHubDeviceClient as AsyncDeviceClient
-from azure.iot.device.exceptions import NoConnectionError
+from azure.iot.device.exceptions import ConnectionDroppedError, ConnectionFailedError, NoConnectionError
 
 from support.reading import READERS, Reading, ends, read
 
@@ -216,11 +216,12 @@ def test_mqtt_094_no_restart_of_the_server_makes_an_sdk_give_up_or_lose_a_messag
     device = make_device(hub)
 
     async def send_one(sender, body):
-        # In the instant of a cut the SDK says that it has no connection; an application tries again.
+        # In the instant of a cut the SDK says that it has no connection, or that it could not make one; an application
+        # tries again.
         while True:
             try:
                 return await sender.send_message(body)
-            except NoConnectionError:
+            except (NoConnectionError, ConnectionFailedError, ConnectionDroppedError):
                 await asyncio.sleep(0.05)
 
     async def send():
