@@ -10,25 +10,27 @@ import NIOCore
 /// `messages/devicebound`: takes a service's commands for devices (docs/wire/amqp.md#commands).
 ///
 /// A command is accepted when it is durable. Commands of one link reach their queues in the order in which they came. At
-/// most as many are under way as the link had credit for: credit is given anew as commands are settled.
+/// most as many are under way as the link had credit for: credit is given anew as commands are settled. Those of all links
+/// count as what the connection has on its way to the store; it is read no further where that is too much.
 final class CommandSenderNode: LinkNode {
     static let path = ["messages", "devicebound"]
 
     let link: Link
     unowned let connection: AMQPConnection
     private let hub: Hub
+    private let budget: IngestBudget
     /// How many commands are on their way to the store.
     private var underWay = 0
     /// Those that must wait until it is known for whom the one before them is.
     private var waiting: CircularBuffer<IncomingDelivery> = []
     private var isHeld = false
-    private var isFlushDue = false
     private var isClosed = false
 
     init(link: Link, connection: AMQPConnection) throws(LinkRefusal) {
         self.link = link
         self.connection = connection
         hub = connection.hub
+        budget = connection.budget
         guard link.role == .receiver else { throw LinkRefusal(.wrongRole("Services send commands here.")) }
         guard connection.access.mayServe(Self.path) else { throw LinkRefusal(.serviceClaimMissing) }
     }
@@ -43,10 +45,11 @@ final class CommandSenderNode: LinkNode {
 
     func close() {
         isClosed = true
-        waiting.removeAll()
+        while let delivery = waiting.popFirst() { budget.giveBack(delivery.payload.readableBytes) }
     }
 
     func received(_ delivery: IncomingDelivery) {
+        budget.take(delivery.payload.readableBytes)
         guard !isHeld else { return waiting.append(delivery) }
         take(delivery)
     }
@@ -56,6 +59,7 @@ final class CommandSenderNode: LinkNode {
         do throws(LinkRefusal) {
             command = try ReceivedCommand(delivery, limits: connection.limits.engine)
         } catch {
+            budget.giveBack(delivery.payload.readableBytes)
             reject(delivery, error.error)
             return
         }
@@ -69,7 +73,7 @@ final class CommandSenderNode: LinkNode {
         let others = devices.dropFirst()
         isHeld = !others.isEmpty
         hub.commands.send(message, to: device, on: connection.eventLoop).assumeIsolated().whenComplete { result in
-            guard !self.isClosed else { return }
+            guard !self.isClosed else { return self.budget.giveBack(delivery.payload.readableBytes) }
             guard !others.isEmpty else { return self.finished(delivery, result) }
             if case .failure(let error) = result, (error as? HubError)?.code == .deviceNotFound {
                 self.send(message, to: others, delivery)
@@ -89,7 +93,7 @@ final class CommandSenderNode: LinkNode {
             reject(delivery, AMQPError(error as? HubError ?? HubError(.internalError, "The command is not stored.")))
         }
         replenish()
-        flushSoon()
+        budget.giveBack(delivery.payload.readableBytes)
     }
 
     private func reject(_ delivery: IncomingDelivery, _ error: AMQPError) {
@@ -104,17 +108,6 @@ final class CommandSenderNode: LinkNode {
         let pending = UInt32(underWay + waiting.count)
         guard link.credit + pending <= target / 2 else { return }
         engine.grantCredit(target - pending, to: link)
-    }
-
-    /// Sends the answers of all commands that became durable together at once.
-    private func flushSoon() {
-        guard !isFlushDue else { return }
-        isFlushDue = true
-        connection.handler.later { [weak self] in
-            guard let self, !isClosed else { return }
-            isFlushDue = false
-            connection.handler.flushUnlessReading()
-        }
     }
 }
 
