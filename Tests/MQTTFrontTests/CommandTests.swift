@@ -256,6 +256,58 @@ import Testing
         #expect(try await next(second, duplicate: true).body == "b")
     }
 
+    // MARK: A store that fails
+
+    @Test func `commands that can't be read are asked for again`() async throws {
+        let hub = try await TestHub()
+        let client = try await subscribed(hub)
+        hub.commands.isBroken = true
+        try await hub.send("yo")
+        let asked = hub.commands.locks
+        await client.advance(seconds: 2)
+        #expect(hub.commands.locks > asked)
+        try await expectNothing(client)
+        hub.commands.isBroken = false
+        await client.advance(seconds: 1)
+        #expect(try await next(client).body == "yo")
+    }
+
+    @Test func `a PUBACK that can't be stored is stored later, and holds its place in the window until then`()
+        async throws
+    {
+        var limits = MQTTFrontLimits()
+        limits.connection.outgoingWindowMax = 1
+        let hub = try await TestHub(limits: limits)
+        let client = try await subscribed(hub)
+        for body in ["a", "b"] { try await hub.send(body) }
+        let first = try await next(client)
+        hub.commands.isBroken = true
+        try await client.send(.puback(first.id))
+        while hub.commands.settlements < 3 { await client.advance(seconds: 1) }
+        try await expectNothing(client)
+        try await expectPending(2, hub)
+        hub.commands.isBroken = false
+        await client.advance(seconds: 1)
+        let second = try await next(client)
+        #expect(second.body == "b")
+        try await client.send(.puback(second.id))
+        try await expectPending(0, hub)
+    }
+
+    @Test func `a PUBACK alone does not ask the store for more`() async throws {
+        let hub = try await TestHub()
+        let client = try await subscribed(hub)
+        for n in 0..<5 {
+            try await hub.send("\(n)")
+            let command = try await next(client)
+            let asked = hub.commands.locks
+            try await client.send(.puback(command.id))
+            try await expectPending(0, hub)
+            try await expectNothing(client)
+            #expect(hub.commands.locks == asked)
+        }
+    }
+
     @Test func `a module has no commands`() async throws {
         let hub = try await TestHub()
         let module = try await TestClient.signedIn(hub, as: "d1/m1")

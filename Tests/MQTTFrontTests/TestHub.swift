@@ -27,7 +27,7 @@ final class TestHub: Sendable {
     let events = ControlledEventStore()
     let identities: EmbeddedIdentityStore
     let twins: EmbeddedTwinStore
-    let commands: EmbeddedCommandStore
+    let commands: BreakableCommandStore
     /// What the hub sees of `identities`.
     let subscriptions: BreakableIdentityStore
     private let registry: Registry
@@ -64,7 +64,7 @@ final class TestHub: Sendable {
         let database = try StateDatabase.inMemory()
         identities = EmbeddedIdentityStore(database, limits: hubLimits)
         twins = EmbeddedTwinStore(database, limits: hubLimits)
-        commands = try EmbeddedCommandStore(database, limits: hubLimits)
+        commands = BreakableCommandStore(try EmbeddedCommandStore(database, limits: hubLimits))
         subscriptions = BreakableIdentityStore(identities)
         hub = Hub(
             names: names,
