@@ -38,7 +38,11 @@ import Testing
 
     /// Waits until the hub knows of the PUBACKs sent before.
     private func expectPending(_ count: Int, _ hub: TestHub) async throws {
-        while try await hub.hub.commands.pendingCount(of: IdentityID(device: "d1")) != count { await Task.yield() }
+        let deadline = ContinuousClock.now + .seconds(10)
+        while try await hub.hub.commands.pendingCount(of: IdentityID(device: "d1")) != count {
+            try #require(ContinuousClock.now < deadline, "another number of commands than \(count) waits")
+            await Task.yield()
+        }
     }
 
     /// Whether nothing came before the answer to a ping.
@@ -283,7 +287,8 @@ import Testing
         let first = try await next(client)
         hub.commands.isBroken = true
         try await client.send(.puback(first.id))
-        while hub.commands.settlements < 3 { await client.advance(seconds: 1) }
+        for _ in 1...10 where hub.commands.settlements < 3 { await client.advance(seconds: 1) }
+        #expect(hub.commands.settlements >= 3)
         try await expectNothing(client)
         try await expectPending(2, hub)
         hub.commands.isBroken = false
