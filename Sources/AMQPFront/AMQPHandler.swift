@@ -287,6 +287,13 @@ public final class AMQPHandler: ChannelDuplexHandler {
 
     // MARK: Ends
 
+    /// Cuts the connection without a word.
+    func cut() {
+        let context = context
+        finish()
+        context?.close(promise: nil)
+    }
+
     /// Closes the channel behind the last bytes when the engine has closed.
     private func endIfClosed() {
         guard let context, let connection, connection.engine.isClosed else { return }

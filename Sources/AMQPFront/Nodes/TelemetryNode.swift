@@ -21,6 +21,7 @@ final class TelemetryNode: IdentityNode {
     override var credit: UInt32 { connection.limits.telemetryCredit }
 
     override func received(_ delivery: IncomingDelivery) {
+        if let faults = hub.faults, !connection.mayTake(delivery, on: self, despite: faults) { return }
         if batch == nil {
             guard let session else { return settle(delivery, .rejected(.accessEnded)) }
             let capacity = 512 + 2 * delivery.payload.readableBytes
