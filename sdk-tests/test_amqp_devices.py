@@ -80,7 +80,7 @@ def test_amqp_044_uamqp_sends_as_a_module(device):
 
 def test_amqp_040_uamqp_is_refused_with_a_wrong_key(device, make):
     other = make()
-    with pytest.raises(uamqp.errors.AMQPConnectionError):
+    with pytest.raises((uamqp.errors.AMQPError, uamqp.errors.TokenExpired, uamqp.errors.TokenAuthFailure)):
         uamqp_send(device, uamqp.Message(b"x"), key=other.key)
 
 
@@ -94,7 +94,7 @@ def test_amqp_043_a_gateway_sends_for_many_and_one_end_disturbs_nobody(gateway, 
         for turn in range(3):
             identity.send(b"%d-%d" % (number, turn), id=uuid.uuid4())
     registry(devices[0].hub).update_device_with_sas(
-        devices[3].id, "", devices[3].key, devices[3].secondary_key, "disabled"
+        devices[3].id, "*", devices[3].key, devices[3].secondary_key, "disabled"
     )
     with pytest.raises((LinkDetached, SendException)):
         identities[3].send(b"never")
