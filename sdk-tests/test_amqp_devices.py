@@ -109,7 +109,7 @@ def test_amqp_043_a_gateway_sends_for_many_and_one_end_disturbs_nobody(gateway, 
         assert uuid.UUID(events[0].message_id)
 
 
-def test_amqp_028_a_device_without_a_token_is_refused_and_the_others_go_on(gateway, device, make):
+def test_amqp_028_security_026_a_device_without_a_token_is_refused_and_the_others_go_on(gateway, device, make):
     own = gateway.identity(device)
     other = make()
     with pytest.raises(LinkDetached) as refusal:
