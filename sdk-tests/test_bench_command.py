@@ -17,7 +17,7 @@ def has_devices(hub):
     return any(each.device_id.startswith("bench-") for each in devices.registry(hub).get_devices())
 
 
-@pytest.mark.parametrize("load", ["connect", "twin", "c2d", "method --rate 50"])
+@pytest.mark.parametrize("load", ["connect", "twin", "c2d", "method --rate 50", "amqp"])
 def test_a_load_tells_its_rate_its_latency_and_what_it_costs(hub, load):
     report = json.loads(hub.run("bench", *load.split(), *SHORT))
     assert report["operations"] > 0
