@@ -12,7 +12,8 @@ from azure.iot.hub import IoTHubRegistryManager
 from msrest.exceptions import HttpOperationError
 
 from support import tokens
-from support.devices import registry
+from support.devices import make_device, registry
+from support.reading import eventually
 
 VERSION = {"api-version": "2021-04-12"}
 
@@ -348,8 +349,6 @@ def test_rest_service_102_every_refusal_has_the_parts_that_sdks_parse(hub, devic
 
 
 def test_connection_state_follows_the_device(hub, device):
-    from support.reading import eventually
-
     def state() -> str:
         return registry(hub).get_device(device.id).connection_state
 
@@ -357,3 +356,25 @@ def test_connection_state_follows_the_device(hub, device):
     with device.sign_in():
         eventually(lambda: state() == "Connected")
     eventually(lambda: state() == "Disconnected")
+
+
+def test_what_is_known_of_connections_survives_a_restart(own_hub):
+    own_hub.start()
+    device = make_device(own_hub)
+    never = make_device(own_hub)
+
+    def document(which) -> dict:
+        return registry(own_hub).get_device(which.id).as_dict()
+
+    with device.sign_in():
+        eventually(lambda: document(device)["connection_state"] == "Connected")
+        connected = document(device)
+        assert own_hub.stop() == 0
+    own_hub.start()
+    after = document(device)
+    assert after["connection_state"] == "Disconnected"
+    # The stop ended the connection, after it was made; the time of the last activity is not touched by the end.
+    assert after["connection_state_updated_time"] >= connected["connection_state_updated_time"]
+    assert after["last_activity_time"] >= connected["last_activity_time"] > "2000"
+    assert registry(own_hub).get_twin(device.id).last_activity_time.year > 2000
+    assert document(never)["last_activity_time"].startswith("0001-01-01")

@@ -7,6 +7,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -16,7 +17,10 @@ import time
 
 import pytest
 
+from support import tokens
+from support.devices import make_device
 from support.program import program
+from support.reading import eventually
 
 WITHOUT_PORT_443 = ("setpriv", "--bounding-set", "-net_bind_service", "--inh-caps", "-net_bind_service")
 
@@ -35,6 +39,36 @@ def leaf(hub) -> bytes:
     raw = socket.create_connection((hub.host, hub.port("mqtts")), 10)
     with context.wrap_socket(raw) as connection:
         return connection.getpeercert(binary_form=True)
+
+
+@pytest.mark.serial
+def test_a_second_signal_stops_at_once(own_hub):
+    own_hub.start()
+    device = make_device(own_hub)
+
+    def sign_ins() -> int:
+        page = own_hub.get("/metrics")[1]
+        return int(re.search(r'^roost_sign_ins_total\{protocol="http"\} (\d+)', page, re.MULTILINE)[1])
+
+    before = sign_ins()
+    # A call that waits for its device to connect keeps an orderly stop waiting until the drain time is over.
+    context = ssl.create_default_context(cafile=own_hub.ca_file)
+    raw = socket.create_connection((own_hub.host, own_hub.port("https")), 10)
+    with context.wrap_socket(raw, server_hostname=own_hub.host) as caller:
+        body = json.dumps({"methodName": "m", "connectTimeoutInSeconds": 300})
+        credential = tokens.token(own_hub.host, own_hub.key("service"), policy="service")
+        caller.sendall(
+            f"POST /twins/{device.id}/methods?api-version=2021-04-12 HTTP/1.1\r\nHost: {own_hub.host}\r\n"
+            f"Authorization: {credential}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+        eventually(lambda: sign_ins() > before)
+        own_hub.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "stopping" in own_hub.said(), every=0.01)
+        assert own_hub.process.poll() is None
+        begin = time.monotonic()
+        own_hub.process.send_signal(signal.SIGTERM)
+        assert own_hub.process.wait(10) == 130
+        assert time.monotonic() - begin < 3
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv to take a permission away")

@@ -13,6 +13,7 @@ enum StateMigrations {
         migrator.registerMigration("3 commands and feedback", migrate: CommandSchema.create)
         migrator.registerMigration("4 who manages a module", migrate: self.moduleManagers)
         migrator.registerMigration("5 certificate authorities", migrate: self.certificateAuthorities)
+        migrator.registerMigration("6 presences", migrate: EmbeddedPresenceStore.migrate)
         return migrator
     }
 

@@ -58,6 +58,8 @@ public final class Hub: Sendable {
     public let consumerGroups: ConsumerGroups
     /// Who reads the built-in endpoint.
     public let readers: ReaderRegistry
+    /// What is known of connections, also of those that ended.
+    public let presences: Presences
     /// Its twins.
     public let twins: Twins
     /// Calls of its devices' methods.
@@ -137,10 +139,18 @@ public final class Hub: Sendable {
             logger: logger
         )
         self.twinEvents = twinEvents
+        let presences = Presences(
+            directory: directory,
+            store: stores.presences,
+            commands: stores.commands,
+            limits: limits.presences,
+            logger: logger
+        )
+        self.presences = presences
         self.twins = Twins(
             store: stores.twins,
-            commands: stores.commands,
             directory: directory,
+            presences: presences,
             limits: limits.twins,
             clock: clock,
             events: twinEvents
@@ -166,7 +176,7 @@ public final class Hub: Sendable {
             switch signal {
             case .identityRevoked(let id, let keeping): directory.revoke(id, keeping: keeping)
             case .identityDeleted(let id): directory.forget(id)
-            case .policiesChanged: directory.recheckPolicies(isStillGood: services.isStillGood(policy:_:))
+            case .policiesChanged: directory.recheckPolicies(isStillGood: services.isStillGood(policy:_:since:))
             case .authoritiesChanged: directory.recheckAuthorities(isStillGood: devices.isStillGood(authority:))
             }
         }

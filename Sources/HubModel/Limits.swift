@@ -37,12 +37,25 @@ public struct Limits: Sendable, Hashable {
     public var twinRequestsPerConnectionMax = 1_000
     /// What twins may hold.
     public var twins = TwinLimits()
+    /// How soon what is known of connections is stored.
+    public var presences = PresenceLimits()
     /// What direct methods may take.
     public var methods = MethodLimits()
     /// What queues of commands may hold, and how long.
     public var commands = CommandLimits()
 
     /// Azure's limits.
+    public init() {}
+}
+
+/// How soon what is known of connections is stored (docs/wire/http.md#identities).
+public struct PresenceLimits: Sendable, Hashable {
+    /// After how many seconds connects and disconnects are stored.
+    public var storeSeconds = 5
+    /// After how many seconds the activity of those that stay connected is stored.
+    public var activitySeconds = 60
+
+    /// The defaults.
     public init() {}
 }
 

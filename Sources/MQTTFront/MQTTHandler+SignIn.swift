@@ -50,7 +50,9 @@ extension MQTTHandler {
                 if self.isRefusedByFault(id) { return }
                 self.accept(signedIn, request, connect, attempt: attempt)
             case .failure(let error):
-                self.refuse(ErrorMapping.returnCode(for: error), client: id, detail: "\(error)")
+                // Of a credential that it refused, the authenticator has logged what is wrong with it.
+                let isLogged = (error as? HubError)?.code == .unauthorized
+                self.refuse(ErrorMapping.returnCode(for: error), client: id, detail: "\(error)", isLogged: isLogged)
             }
         }
     }

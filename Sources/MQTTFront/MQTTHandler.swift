@@ -250,27 +250,33 @@ final class MQTTHandler: ChannelDuplexHandler {
 
     // MARK: End
 
-    /// Refuses a CONNECT and closes; `detail` is for the log only.
-    func refuse(_ code: Connack.ReturnCode, client: IdentityID? = nil, detail: String? = nil) {
+    /// Refuses a CONNECT and closes; `detail` is for the log only, which may have heard of it already.
+    func refuse(
+        _ code: Connack.ReturnCode,
+        client: IdentityID? = nil,
+        detail: String? = nil,
+        isLogged: Bool = false
+    ) {
         machine.refuse(code)
         Connack(sessionPresent: false, returnCode: code).encode(into: &outbound)
-        close(.session(.refused(code)), client: client, detail: detail)
+        close(.session(.refused(code)), client: client, detail: detail, isLogged: isLogged)
     }
 
     /// Ends the connection; what came before the reason is published, and what waits to be sent is sent.
-    func close(_ end: ConnectionEnd, client: IdentityID? = nil, detail: String? = nil) {
+    func close(_ end: ConnectionEnd, client: IdentityID? = nil, detail: String? = nil, isLogged: Bool = false) {
         guard !isClosing, let context else { return }
         isClosing = true
         publishBatch()
         flush()
         machine.connectionLost()
-        logEnd(end, client: client, detail: detail)
+        logEnd(end, client: client, detail: detail, isLogged: isLogged)
         context.close(promise: nil)
     }
 
-    private func logEnd(_ end: ConnectionEnd, client: IdentityID? = nil, detail: String? = nil) {
+    private func logEnd(_ end: ConnectionEnd, client: IdentityID? = nil, detail: String? = nil, isLogged: Bool = false)
+    {
         if let refusal = end.refusal { front.hub.metrics.refused(refusal) }
-        let level: Logger.Level = end.refusal == nil ? .debug : .info
+        let level: Logger.Level = end.refusal == nil || isLogged ? .debug : .info
         guard front.hub.logger.logLevel <= level else { return }
         var metadata: Logger.Metadata = ["reason": "\(end)"]
         if let client = session?.identity.id ?? client { metadata["client"] = "\(client)" }

@@ -183,7 +183,7 @@ import Testing
         try await hub.registry.delete(.d1, ifMatch: nil)
         #expect(try await client.endOf(first) == .unauthorizedAccess)
         hub.policies.replace(with: DeviceHub.policies(deviceKey: DeviceHub.key))
-        hub.hub.directory.recheckPolicies { hub.hub.services.isStillGood(policy: $0, $1) }
+        hub.hub.directory.recheckPolicies { hub.hub.services.isStillGood(policy: $0, $1, since: $2) }
         #expect(try await gateway.endOf(second) == .unauthorizedAccess)
     }
 

@@ -63,7 +63,7 @@ private func check(_ twin: Twin) {
     precondition(document["reported"]?["$version"]?.int == twin.reported.version, "the device reads the version")
     let identity = RegisteredIdentity(id: twin.id, generationID: "1", etag: "MQ==")
     do {
-        let document = parse(try twin.serviceDocument(of: identity, TwinActivity()))
+        let document = parse(try twin.serviceDocument(of: identity, IdentityActivity()))
         precondition(document["properties"]?["desired"]?["$metadata"] != nil, "the back end reads metadata")
     } catch {
         preconditionFailure("a twin can't be printed: \(error)")

@@ -11,23 +11,21 @@ enum IdentityDocument {
     /// Writes the document of a device or a module.
     static func write(
         _ identity: RegisteredIdentity,
-        presence: Directory.Presence?,
-        commandCount: Int,
+        activity: IdentityActivity,
         into writer: inout JSONWriter
     ) {
-        guard identity.id.module == nil else { return self.writeModule(identity, presence: presence, into: &writer) }
-        let changed = DocumentTime.iso(presence?.changedMilliseconds)
+        guard identity.id.module == nil else { return self.writeModule(identity, activity: activity, into: &writer) }
         writer.beginObject()
         writer.member("deviceId", identity.id.device)
         writer.member("generationId", identity.generationID)
         writer.member("etag", identity.etag)
-        writer.member("connectionState", presence?.isConnected == true ? "Connected" : "Disconnected")
+        writer.member("connectionState", activity.connectionState)
         writer.member("status", identity.status.rawValue)
         writer.member("statusReason", identity.statusReason)
-        writer.member("connectionStateUpdatedTime", changed)
+        writer.member("connectionStateUpdatedTime", DocumentTime.iso(activity.presence?.changedMilliseconds))
         writer.member("statusUpdatedTime", DocumentTime.iso(identity.statusUpdatedMilliseconds))
-        writer.member("lastActivityTime", changed)
-        writer.member("cloudToDeviceMessageCount", commandCount)
+        writer.member("lastActivityTime", DocumentTime.iso(activity.presence?.lastActivityMilliseconds))
+        writer.member("cloudToDeviceMessageCount", activity.commandCount)
         writer.name("authentication")
         self.writeAuthentication(identity, into: &writer)
         writer.name("capabilities")
@@ -45,20 +43,19 @@ enum IdentityDocument {
     /// A module has neither status nor capabilities nor scopes of its own.
     private static func writeModule(
         _ identity: RegisteredIdentity,
-        presence: Directory.Presence?,
+        activity: IdentityActivity,
         into writer: inout JSONWriter
     ) {
-        let changed = DocumentTime.iso(presence?.changedMilliseconds)
         writer.beginObject()
         writer.member("moduleId", identity.id.module)
         writer.member("managedBy", identity.managedBy)
         writer.member("deviceId", identity.id.device)
         writer.member("generationId", identity.generationID)
         writer.member("etag", identity.etag)
-        writer.member("connectionState", presence?.isConnected == true ? "Connected" : "Disconnected")
-        writer.member("connectionStateUpdatedTime", changed)
-        writer.member("lastActivityTime", changed)
-        writer.member("cloudToDeviceMessageCount", 0)
+        writer.member("connectionState", activity.connectionState)
+        writer.member("connectionStateUpdatedTime", DocumentTime.iso(activity.presence?.changedMilliseconds))
+        writer.member("lastActivityTime", DocumentTime.iso(activity.presence?.lastActivityMilliseconds))
+        writer.member("cloudToDeviceMessageCount", activity.commandCount)
         writer.name("authentication")
         self.writeAuthentication(identity, into: &writer)
         writer.endObject()

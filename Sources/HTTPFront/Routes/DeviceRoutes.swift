@@ -64,27 +64,23 @@ extension ServiceResponder {
     }
 
     private func answer(_ identities: [RegisteredIdentity]) async throws -> Response {
-        let counts = try await self.hub.commands.pendingCounts(of: identities.map(\.id.device))
+        let activities = try await self.hub.presences.activities(of: identities.map(\.id))
         var writer = JSONWriter()
         writer.beginArray()
         for identity in identities {
-            self.write(identity, commandCount: counts[identity.id.device] ?? 0, into: &writer)
+            let activity = activities[identity.id] ?? IdentityActivity()
+            IdentityDocument.write(identity, activity: activity, into: &writer)
         }
         writer.endArray()
         return .json(writer)
     }
 
     private func answer(_ identity: RegisteredIdentity) async throws -> Response {
-        let count = try await self.hub.commands.pendingCount(of: identity.id)
+        let activity = try await self.hub.presences.activity(of: identity.id)
         var writer = JSONWriter()
-        self.write(identity, commandCount: count, into: &writer)
+        IdentityDocument.write(identity, activity: activity, into: &writer)
         var response = Response.json(writer)
         response.headers[.eTag] = "\"\(identity.etag)\""
         return response
-    }
-
-    private func write(_ identity: RegisteredIdentity, commandCount: Int, into writer: inout JSONWriter) {
-        let presence = self.hub.directory.presence(of: identity.id)
-        IdentityDocument.write(identity, presence: presence, commandCount: commandCount, into: &writer)
     }
 }

@@ -45,7 +45,11 @@ struct ServiceResponder: Sendable {
             throw HubError(.unauthorized, "Unauthorized")
         }
         do {
-            return try self.hub.services.authenticate(token: text, dialect: .hub, nowSeconds: self.hub.clock.seconds)
+            let now = self.hub.clock.seconds
+            let principal = try self.hub.services.authenticate(token: text, dialect: .hub, nowSeconds: now)
+            // Each request signs in by itself.
+            self.hub.metrics.http.signedIn.add()
+            return principal
         } catch {
             self.hub.metrics.refused("http: bad credential")
             throw error

@@ -77,7 +77,7 @@ enum ServiceRoute: Hashable {
         case "modules" where segments.count == 3: .modules(segments[1])
         case "modules" where segments.count == 4: .module(IdentityID(device: segments[1], module: segments[3]))
         case "commands" where segments.count == 3: .commands(segments[1])
-        case "messages": .later("commands to devices", .named)
+        case "messages": .later("messages of devices over HTTPS", .named)
         case "files": .later("file upload", .named)
         case "applyconfigurationcontent": .later("automatic device management", .named)
         case "regenerate" where words[1] == "keys" && segments.count == 3: .keys

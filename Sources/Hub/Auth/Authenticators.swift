@@ -56,10 +56,11 @@ public protocol ServiceAuthenticating: Sendable {
     /// - Throws: `.unauthorized`.
     func authenticate(policy: String, key: String) throws(HubError) -> ServicePrincipal
 
-    /// Says whether a principal that was authenticated earlier still would be: its policy is there, with that key and
-    /// those rights. Its expiry is the caller's business.
+    /// Says whether a principal that was authenticated earlier still would be: its policy was there with that key and
+    /// those rights all the time. Its expiry is the caller's business.
     func isStillGood(_ principal: ServicePrincipal) -> Bool
 
-    /// Says whether a policy still is there with a key in that slot that was not changed since the call named.
-    func isStillGood(policy: String, _ slot: KeySlot) -> Bool
+    /// Says whether a policy still is there, and neither the key in that slot was changed nor a right taken away since a
+    /// change of the policies; changed there and back counts as changed.
+    func isStillGood(policy: String, _ slot: KeySlot, since change: UInt64) -> Bool
 }

@@ -35,7 +35,9 @@ public struct DeviceTokenDecision: Sendable {
         let token: SharedAccessSignature
         do { token = try SharedAccessSignature(parsing: text) } catch { return .failure(.malformedToken) }
         let own = self.ownKey(token, names: names, settings: settings)
-        let policy = self.policyKey(token, names: names, policies: policies, settings: settings)
+        let entry = policies.entry(token.keyName ?? "")
+        let policyChange = entry?.change ?? 0
+        let policy = self.policyKey(token, names: names, entry: entry, settings: settings)
         // The C client's HTTPS transport puts the device's id where the policy's name belongs.
         let isOwn = token.keyName == nil || token.keyName == self.id.device
         let outcome: Result<DeviceProof, SignInRefusal>
@@ -56,7 +58,8 @@ public struct DeviceTokenDecision: Sendable {
                 id: self.id,
                 generationID: identity.generationID,
                 proof: proof,
-                expiresAtSeconds: token.expiresAtSeconds
+                expiresAtSeconds: token.expiresAtSeconds,
+                policyChange: policyChange
             )
         }
     }
@@ -80,10 +83,9 @@ public struct DeviceTokenDecision: Sendable {
     private func policyKey(
         _ token: SharedAccessSignature,
         names: HubNames,
-        policies: PolicyTable,
+        entry: PolicyTable.Entry?,
         settings: AuthenticationSettings
     ) -> Result<DeviceProof, SignInRefusal> {
-        let entry = policies.entry(token.keyName ?? "")
         let slot = (entry?.hubKeys ?? .unknown).slot(of: token)
         let audience = TokenAudience.ofPolicyToken(token, names: names)
         guard let entry, let slot else { return .failure(.wrongSignature) }

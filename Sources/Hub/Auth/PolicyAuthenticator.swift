@@ -39,11 +39,12 @@ public struct PolicyAuthenticator: ServiceAuthenticating {
     ///
     /// - Throws: `.unauthorized`, with one text whatever is wrong.
     public func authenticate(policy name: String, key: String) throws(HubError) -> ServicePrincipal {
-        let policy = self.policies.entry(name)?.policy
+        let entry = self.policies.entry(name)
+        let policy = entry?.policy
         let isPrimary = ConstantTime.equal(policy?.primaryKey ?? "", key)
         let isSecondary = ConstantTime.equal(policy?.secondaryKey ?? "", key)
         let isUsable = (self.settings.allowsSampleKeys || !SampleKeys.contains(key)) && !self.settings.disableLocalAuth
-        guard let policy, isPrimary || isSecondary, isUsable, !key.isEmpty else {
+        guard let entry, let policy, isPrimary || isSecondary, isUsable, !key.isEmpty else {
             throw SignInRefusal.wrongSignature.error
         }
         return ServicePrincipal(
@@ -51,23 +52,20 @@ public struct PolicyAuthenticator: ServiceAuthenticating {
             keySlot: isPrimary ? .primary : .secondary,
             rights: policy.rights,
             audiencePath: "",
-            expiresAtSeconds: nil
+            expiresAtSeconds: nil,
+            policyChange: entry.change
         )
     }
 
-    /// Whether the latest change of the policies left the key and the rights of a principal alone.
+    /// Whether no change of the policies since a principal signed in touched its key or took rights away.
     public func isStillGood(_ principal: ServicePrincipal) -> Bool {
-        guard let entry = self.policies.entry(principal.policy) else { return false }
-        return self.isStillGood(policy: principal.policy, principal.keySlot)
-            && principal.rights.isSubset(of: entry.policy.rights)
+        self.isStillGood(policy: principal.policy, principal.keySlot, since: principal.policyChange)
     }
 
-    /// Whether the latest change of the policies left a key and the right to act as a device alone.
-    public func isStillGood(policy: String, _ slot: KeySlot) -> Bool {
-        let snapshot = self.policies.snapshot
-        guard let entry = snapshot.entries[policy], !self.settings.disableLocalAuth else { return false }
-        let changed = slot == .primary ? entry.primaryChange : entry.secondaryChange
-        return changed < snapshot.change && entry.rightsChange < snapshot.change
+    /// Whether no change of the policies since the one named touched a key or took rights away.
+    public func isStillGood(policy: String, _ slot: KeySlot, since change: UInt64) -> Bool {
+        guard let entry = self.policies.entry(policy), !self.settings.disableLocalAuth else { return false }
+        return entry.isUnchanged(slot, since: change)
     }
 
     private func decide(
@@ -97,7 +95,8 @@ public struct PolicyAuthenticator: ServiceAuthenticating {
                 keySlot: slot,
                 rights: entry.policy.rights,
                 audiencePath: audience.path.joined(separator: "/"),
-                expiresAtSeconds: token.expiresAtSeconds
+                expiresAtSeconds: token.expiresAtSeconds,
+                policyChange: entry.change
             )
         )
     }

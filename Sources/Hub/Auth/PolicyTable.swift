@@ -11,11 +11,19 @@ public final class PolicyTable: Sendable {
         let policy: SharedAccessPolicy
         let hubKeys: SigningKeys
         let eventHubsKeys: SigningKeys
+        /// The replacement that this entry is of.
+        let change: UInt64
         /// The replacement that last changed each key, by slot.
         let primaryChange: UInt64
         let secondaryChange: UInt64
         /// The replacement that last took a right away.
         let rightsChange: UInt64
+
+        /// Whether a key and the rights are what they were at a replacement, and were so ever since.
+        func isUnchanged(_ slot: KeySlot, since change: UInt64) -> Bool {
+            let keyChange = slot == .primary ? self.primaryChange : self.secondaryChange
+            return keyChange <= change && self.rightsChange <= change
+        }
     }
 
     struct Snapshot: Sendable {
@@ -48,6 +56,7 @@ public final class PolicyTable: Sendable {
                     policy: policy,
                     hubKeys: SigningKeys(keys, dialect: .hub, allowsSampleKeys: self.allowsSampleKeys),
                     eventHubsKeys: SigningKeys(keys, dialect: .eventHubs, allowsSampleKeys: self.allowsSampleKeys),
+                    change: change,
                     primaryChange: isPrimaryKept ? old?.primaryChange ?? change : change,
                     secondaryChange: isSecondaryKept ? old?.secondaryChange ?? change : change,
                     rightsChange: areRightsKept ? old?.rightsChange ?? change : change

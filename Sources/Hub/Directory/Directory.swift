@@ -24,14 +24,6 @@ public final class Directory: Sendable {
         case stale
     }
 
-    /// What is known of an identity's connection.
-    public struct Presence: Sendable, Hashable {
-        /// Whether it is connected now.
-        public var isConnected: Bool
-        /// When it last connected or disconnected, in milliseconds since 1970 UTC.
-        public var changedMilliseconds: Int64
-    }
-
     /// What a connection wants to be handed.
     public struct Interests: OptionSet, Sendable, Hashable {
         /// The bits.
@@ -50,26 +42,50 @@ public final class Directory: Sendable {
         public static let commands = Interests(rawValue: 4)
     }
 
-    private struct Entry {
+    fileprivate struct Entry {
         var link: DeviceLink
         var identity: AuthenticatedIdentity
         var number: UInt64
         var interests: Interests = []
     }
 
-    private struct State {
-        var entries: [IdentityID: Entry] = [:]
-        var presence: [IdentityID: Presence] = [:]
-        var revocations: UInt64 = 0
+    /// What is known of an identity that is connected, or whose last connection is not stored yet.
+    struct Known {
+        var generationID: String
+        var presence: Presence
+        /// The activity that the store knows of.
+        var storedActivity: Int64 = 0
     }
 
-    private final class Shard: Sendable {
+    struct State {
+        fileprivate var entries: [IdentityID: Entry] = [:]
+        var known: [IdentityID: Known] = [:]
+        /// Whose connections changed since that was last stored.
+        var unstored: Set<IdentityID> = []
+        fileprivate var revocations: UInt64 = 0
+
+        /// What is known, as it is now.
+        func presence(of id: IdentityID) -> Presence? {
+            guard var presence = self.known[id]?.presence else { return nil }
+            if let entry = self.entries[id] {
+                let activity = entry.link.lastActivityMilliseconds.load(ordering: .relaxed)
+                presence.lastActivityMilliseconds = max(presence.lastActivityMilliseconds, activity)
+                presence.modelID = entry.identity.modelID
+            }
+            return presence
+        }
+
+        /// Whether the identity has a connection.
+        func isConnected(_ id: IdentityID) -> Bool { self.entries[id] != nil }
+    }
+
+    final class Shard: Sendable {
         let state = Mutex(State())
     }
 
     private static let shardCount = 64
 
-    private let shards: [Shard]
+    let shards: [Shard]
     private let lastNumber = Atomic<UInt64>(0)
     private let clock: HubClock
 
@@ -94,9 +110,14 @@ public final class Directory: Sendable {
                 Entry(link: link, identity: identity, number: number),
                 forKey: identity.id
             )
+            link.lastActivityMilliseconds.store(now, ordering: .relaxed)
+            state.unstored.insert(identity.id)
             // A deleted identity's last connection may still be there when the identity is made anew.
-            if older == nil || state.presence[identity.id] == nil {
-                state.presence[identity.id] = Presence(isConnected: true, changedMilliseconds: now)
+            if older == nil || state.known[identity.id] == nil {
+                state.known[identity.id] = Known(
+                    generationID: identity.generationID,
+                    presence: Presence(isConnected: true, changedMilliseconds: now, lastActivityMilliseconds: now)
+                )
             }
             return (.registered(connectionNumber: number), older?.link)
         }
@@ -130,10 +151,14 @@ public final class Directory: Sendable {
         let now = clock.milliseconds
         shard(id).state.withLock { state in
             guard state.entries[id]?.number == connectionNumber else { return }
+            let last = state.presence(of: id)
             state.entries[id] = nil
-            // It has none where the identity was deleted meanwhile.
-            guard state.presence[id] != nil else { return }
-            state.presence[id] = Presence(isConnected: false, changedMilliseconds: now)
+            // Nothing is known where the identity was deleted meanwhile.
+            guard var presence = last else { return }
+            presence.isConnected = false
+            presence.changedMilliseconds = now
+            state.known[id]?.presence = presence
+            state.unstored.insert(id)
         }
     }
 
@@ -161,14 +186,9 @@ public final class Directory: Sendable {
         }
     }
 
-    /// The plug-and-play model that an identity announced on its connection, nil where it did not or is not connected.
-    public func modelID(of id: IdentityID) -> String? {
-        shard(id).state.withLock { $0.entries[id]?.identity.modelID }
-    }
-
-    /// What is known of an identity's connection, nil where it never connected since the start.
+    /// What is known here of an identity's connection: nil where it is not connected and what was known is stored.
     public func presence(of id: IdentityID) -> Presence? {
-        shard(id).state.withLock { $0.presence[id] }
+        shard(id).state.withLock { $0.presence(of: id) }
     }
 
     /// How many identities are connected to this node.
@@ -194,18 +214,18 @@ public final class Directory: Sendable {
     /// Ends the connections of a deleted identity, those of a device's modules too, and forgets that there were any.
     public func forget(_ id: IdentityID) {
         shard(id).state.withLock { state in
-            state.presence[id] = nil
+            state.known[id] = nil
             guard id.module == nil else { return }
-            for other in state.presence.keys.filter({ $0.device == id.device }) { state.presence[other] = nil }
+            for other in state.known.keys.filter({ $0.device == id.device }) { state.known[other] = nil }
         }
         revoke(id, keeping: [])
     }
 
     /// Ends every connection that rests on a policy key which `isStillGood` does not vouch for.
-    public func recheckPolicies(isStillGood: (_ policy: String, KeySlot) -> Bool) {
+    public func recheckPolicies(isStillGood: (_ policy: String, KeySlot, _ since: UInt64) -> Bool) {
         end(.revoked, in: shards) { identity in
             guard case .policyKey(let policy, let slot) = identity.proof else { return false }
-            return !isStillGood(policy, slot)
+            return !isStillGood(policy, slot, identity.policyChange)
         }
     }
 
@@ -233,7 +253,7 @@ public final class Directory: Sendable {
         }
     }
 
-    private func shard(_ id: IdentityID) -> Shard {
+    func shard(_ id: IdentityID) -> Shard {
         shards[Int(UInt(bitPattern: id.device.hashValue) % UInt(Self.shardCount))]
     }
 }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 public import NIOCore
+import Synchronization
 
 /// What a front's connection offers the hub; called on the connection's event loop only.
 public protocol DeviceConnection: AnyObject {
@@ -14,6 +15,8 @@ public protocol DeviceConnection: AnyObject {
 public final class DeviceLink: Sendable {
     /// The loop that the connection lives on.
     public let eventLoop: any EventLoop
+    /// When the peer last did something, in milliseconds since 1970 UTC.
+    let lastActivityMilliseconds = Atomic<Int64>(0)
     private let connection: NIOLoopBound<any DeviceConnection>
 
     /// Makes the handle of a connection; called on its loop.

@@ -30,6 +30,7 @@ extension DeviceSession {
     /// Settlements of one session take effect and complete in their order. Fails with a ``HubError``:
     /// `.messageLockLost` where the lock is over, or what the store suffers.
     public func settle(_ token: LockToken, _ outcome: CommandOutcome) -> EventLoopFuture<Void> {
+        noteActivity()
         let promise = eventLoop.makePromise(of: Void.self)
         hub.commands.settle(token, outcome, of: identity.id.device) { promise.completeWith($0.mapError { $0 }) }
         return promise.futureResult

@@ -4,6 +4,7 @@
 
 public import HubModel
 public import NIOCore
+import Synchronization
 
 /// The authenticated peer of one connection (or of one identity's part of it): what a device or a module can do.
 ///
@@ -16,6 +17,7 @@ public final class DeviceSession {
 
     let hub: Hub
     let eventLoop: any EventLoop
+    private let link: DeviceLink
     private var stamp: TelemetryStamp
     private(set) var isClosed = false
     /// Whether the connection may have commands locked.
@@ -23,11 +25,12 @@ public final class DeviceSession {
     private var twinRequestsOpen = 0
     private var lastReport: EventLoopFuture<Int64>?
 
-    init(hub: Hub, identity: AuthenticatedIdentity, connectionNumber: UInt64, eventLoop: any EventLoop) {
+    init(hub: Hub, identity: AuthenticatedIdentity, connectionNumber: UInt64, link: DeviceLink) {
         self.hub = hub
         self.identity = identity
         self.connectionNumber = connectionNumber
-        self.eventLoop = eventLoop
+        self.link = link
+        self.eventLoop = link.eventLoop
         stamp = TelemetryStamp(identity, partitionCount: hub.stores.events.partitionCount)
     }
 
@@ -72,6 +75,7 @@ public final class DeviceSession {
     /// Fails with a ``HubError``; then none of the batch was stored and none of it may be acknowledged. Batches of one
     /// session complete in the order of their publishing.
     public func publish(_ batch: consuming TelemetryBatch) -> EventLoopFuture<EventPosition> {
+        noteActivity()
         hub.metrics.telemetryBytesIn.add(batch.bodyBytes)
         hub.metrics.telemetryMessagesIn.add(batch.count)
         return hub.stores.events.append(batch.eventBatch(), on: eventLoop)
@@ -86,7 +90,8 @@ public final class DeviceSession {
     /// Answers a call of a method that was delivered; false where nobody waits for the answer (any more).
     @discardableResult
     public func respond(to number: UInt64, _ result: MethodResult) -> Bool {
-        hub.methods.answered(number, connectionNumber: connectionNumber, result)
+        noteActivity()
+        return hub.methods.answered(number, connectionNumber: connectionNumber, result)
     }
 
     /// Answers a call of a method by its UUID; false where nobody waits for the answer (any more).
@@ -134,6 +139,7 @@ public final class DeviceSession {
     private static let tooManyRequests = HubError(.throttled, "Too many requests of one connection wait for its twin.")
 
     private func beginTwinRequest() -> Bool {
+        noteActivity()
         guard twinRequestsOpen < hub.limits.twinRequestsPerConnectionMax else { return false }
         twinRequestsOpen += 1
         return true
@@ -141,6 +147,11 @@ public final class DeviceSession {
 
     private func endingTwinRequest<Value>(_ future: EventLoopFuture<Value>) -> EventLoopFuture<Value> {
         future.assumeIsolated().always { _ in self.twinRequestsOpen -= 1 }.nonisolated()
+    }
+
+    /// Notes that the peer did something; called once for a batch.
+    func noteActivity() {
+        link.lastActivityMilliseconds.store(hub.clock.milliseconds, ordering: .relaxed)
     }
 
     /// When the connection must end because its token does, in seconds since 1970 UTC; nil for never.

@@ -33,7 +33,7 @@ extension Hub {
         case .stale:
             return nil
         case .registered(let number):
-            return DeviceSession(hub: self, identity: identity, connectionNumber: number, eventLoop: link.eventLoop)
+            return DeviceSession(hub: self, identity: identity, connectionNumber: number, link: link)
         }
     }
 }

@@ -16,23 +16,23 @@ public struct Twins: Sendable {
     }
 
     private let store: any TwinStore
-    private let commands: any CommandStore
     private let directory: Directory
+    private let presences: Presences
     private let limits: TwinLimits
     private let clock: HubClock
     private let events: TwinEvents
 
     init(
         store: any TwinStore,
-        commands: any CommandStore,
         directory: Directory,
+        presences: Presences,
         limits: TwinLimits,
         clock: HubClock,
         events: TwinEvents
     ) {
         self.store = store
-        self.commands = commands
         self.directory = directory
+        self.presences = presences
         self.limits = limits
         self.clock = clock
         self.events = events
@@ -75,15 +75,7 @@ public struct Twins: Sendable {
     }
 
     private func document(_ twin: Twin, _ identity: RegisteredIdentity) async throws -> Document {
-        let device = twin.id.device
-        let commandCount = twin.id.module == nil ? try await self.commands.counts(of: [device])[device] ?? 0 : 0
-        let presence = self.directory.presence(of: twin.id)
-        let activity = TwinActivity(
-            isConnected: presence?.isConnected ?? false,
-            lastActivityMilliseconds: presence?.changedMilliseconds,
-            commandCount: Int32(clamping: commandCount),
-            modelID: self.directory.modelID(of: twin.id) ?? ""
-        )
+        let activity = try await self.presences.activity(of: twin.id)
         return Document(text: try twin.serviceDocument(of: identity, activity), etag: twin.etag)
     }
 

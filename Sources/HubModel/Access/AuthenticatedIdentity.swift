@@ -32,6 +32,8 @@ public struct AuthenticatedIdentity: Sendable, Hashable {
     public let proof: DeviceProof
     /// When the proof ends, in seconds since 1970 UTC, before the clock skew is added; nil where it does not.
     public let expiresAtSeconds: Int64?
+    /// The change of the policies that was the last one when a policy's key proved it.
+    public let policyChange: UInt64
     /// The plug-and-play model that the connection announced, if any.
     public var modelID: String?
 
@@ -41,12 +43,14 @@ public struct AuthenticatedIdentity: Sendable, Hashable {
         generationID: String,
         proof: DeviceProof,
         expiresAtSeconds: Int64?,
-        modelID: String? = nil
+        modelID: String? = nil,
+        policyChange: UInt64 = 0
     ) {
         self.id = id
         self.generationID = generationID
         self.proof = proof
         self.expiresAtSeconds = expiresAtSeconds
         self.modelID = modelID
+        self.policyChange = policyChange
     }
 }

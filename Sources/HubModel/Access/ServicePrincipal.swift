@@ -14,6 +14,8 @@ public struct ServicePrincipal: Sendable, Hashable {
     public let audiencePath: String
     /// When the token ends, in seconds since 1970 UTC, before the clock skew is added; nil where it does not.
     public let expiresAtSeconds: Int64?
+    /// The change of the policies that was the last one when it signed in.
+    public let policyChange: UInt64
 
     /// Makes a principal that was just authenticated.
     public init(
@@ -21,12 +23,14 @@ public struct ServicePrincipal: Sendable, Hashable {
         keySlot: KeySlot,
         rights: AccessRights,
         audiencePath: String,
-        expiresAtSeconds: Int64?
+        expiresAtSeconds: Int64?,
+        policyChange: UInt64 = 0
     ) {
         self.policy = policy
         self.keySlot = keySlot
         self.rights = rights
         self.audiencePath = audiencePath
         self.expiresAtSeconds = expiresAtSeconds
+        self.policyChange = policyChange
     }
 }

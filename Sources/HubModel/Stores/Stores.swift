@@ -14,6 +14,8 @@ public struct Stores: Sendable {
     public let commands: any CommandStore
     /// Certificate authorities.
     public let authorities: any AuthorityStore
+    /// What was last known of connections.
+    public let presences: any PresenceStore
     /// What nodes tell each other.
     public let bus: any HubBus
 
@@ -24,6 +26,7 @@ public struct Stores: Sendable {
         twins: any TwinStore = NoTwins(),
         commands: any CommandStore = NoCommands(),
         authorities: any AuthorityStore = NoAuthorities(),
+        presences: any PresenceStore = NoPresences(),
         bus: any HubBus
     ) {
         self.identities = identities
@@ -31,6 +34,7 @@ public struct Stores: Sendable {
         self.twins = twins
         self.commands = commands
         self.authorities = authorities
+        self.presences = presences
         self.bus = bus
     }
 }

@@ -5,31 +5,6 @@
 public import JSON
 public import NIOCore
 
-/// What a twin's document shows of the identity's connection and queue.
-public struct TwinActivity: Sendable, Hashable {
-    /// Whether the identity is connected.
-    public var isConnected: Bool
-    /// When it last did something, in milliseconds since 1970 UTC; nil for never.
-    public var lastActivityMilliseconds: Int64?
-    /// How many commands wait for it.
-    public var commandCount: Int32
-    /// The plug-and-play model that it announced; empty for none.
-    public var modelID: String
-
-    /// Describes an identity; without arguments, one that never connected.
-    public init(
-        isConnected: Bool = false,
-        lastActivityMilliseconds: Int64? = nil,
-        commandCount: Int32 = 0,
-        modelID: String = ""
-    ) {
-        self.isConnected = isConnected
-        self.lastActivityMilliseconds = lastActivityMilliseconds
-        self.commandCount = commandCount
-        self.modelID = modelID
-    }
-}
-
 extension Twin {
     /// The document that the device itself reads: desired and reported properties, each with its `$version`.
     public var deviceDocument: ByteBuffer {
@@ -50,7 +25,7 @@ extension Twin {
     /// - Throws: `HubError(.storageCorrupt)` where a section can't be read
     public func serviceDocument(
         of identity: RegisteredIdentity,
-        _ activity: TwinActivity
+        _ activity: IdentityActivity
     ) throws(HubError) -> ByteBuffer {
         var writer = JSONWriter(buffer: self.buffer())
         try self.writeServiceDocument(of: identity, activity, to: &writer)
@@ -62,7 +37,7 @@ extension Twin {
     /// - Throws: `HubError(.storageCorrupt)` where a section can't be read
     public func writeServiceDocument(
         of identity: RegisteredIdentity,
-        _ activity: TwinActivity,
+        _ activity: IdentityActivity,
         to writer: inout JSONWriter
     ) throws(HubError) {
         writer.beginObject()
@@ -73,8 +48,8 @@ extension Twin {
         writer.member("status", identity.status.rawValue)
         writer.member("statusReason", identity.statusReason)
         writer.member("statusUpdateTime", UTCTime.text(milliseconds: identity.statusUpdatedMilliseconds))
-        writer.member("connectionState", activity.isConnected ? "Connected" : "Disconnected")
-        writer.member("lastActivityTime", UTCTime.text(milliseconds: activity.lastActivityMilliseconds))
+        writer.member("connectionState", activity.connectionState)
+        writer.member("lastActivityTime", UTCTime.text(milliseconds: activity.presence?.lastActivityMilliseconds))
         writer.member("cloudToDeviceMessageCount", activity.commandCount)
         writer.member("authenticationType", identity.authentication.rawValue)
         writer.name("x509Thumbprint")
@@ -82,7 +57,7 @@ extension Twin {
         writer.member("primaryThumbprint", identity.thumbprints.primary)
         writer.member("secondaryThumbprint", identity.thumbprints.secondary)
         writer.endObject()
-        writer.member("modelId", activity.modelID)
+        writer.member("modelId", activity.presence?.modelID ?? "")
         writer.member("version", self.version)
         try self.writeSections(to: &writer)
         if self.id.module == nil { Self.writeScopes(of: identity, to: &writer) }

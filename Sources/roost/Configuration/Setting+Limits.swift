@@ -35,6 +35,18 @@ extension Setting {
             1...10_000,
             "Operations of one bulk registry call."
         ),
+        .integer(
+            "limits.presenceStoreSeconds",
+            \.limits.presences.storeSeconds,
+            1...3_600,
+            "After how long connects and disconnects are stored; until then only memory knows of them."
+        ),
+        .integer(
+            "limits.presenceActivitySeconds",
+            \.limits.presences.activitySeconds,
+            1...86_400,
+            "After how long the activity of connected devices is stored."
+        ),
     ]
 }
 

@@ -96,6 +96,7 @@ struct HubServer: Sendable {
                 keeper: keeper,
                 services: [
                     StoreService(stores: stores, directory: directory, logger: logger), keeper,
+                    PresenceService(presences: hub.presences),
                     TwinEventService(events: hub.twinEvents, eventLoop: group.any()),
                     CommandExpiryService(expiry: hub.commandExpiry),
                     StorageWatch(events: stores.stores.events, gate: gate, logger: logger), listeners,

@@ -31,6 +31,7 @@ struct HubStores: Sendable {
             twins: EmbeddedTwinStore(database, limits: configuration.limits),
             commands: try EmbeddedCommandStore(database, limits: configuration.limits),
             authorities: EmbeddedAuthorityStore(database, limits: configuration.limits),
+            presences: try EmbeddedPresenceStore(database),
             bus: LocalBus()
         )
     }

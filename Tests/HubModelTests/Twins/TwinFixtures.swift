@@ -23,7 +23,7 @@ enum TwinFixtures {
     /// The members of the document that back ends read.
     static func document(_ twin: Twin, _ identity: RegisteredIdentity? = nil) throws -> JSONValue {
         let identity = identity ?? RegisteredIdentity(id: twin.id, generationID: "1", etag: "MQ==")
-        return try JSONDocument(parsing: twin.serviceDocument(of: identity, TwinActivity())).root
+        return try JSONDocument(parsing: twin.serviceDocument(of: identity, IdentityActivity())).root
     }
 }
 

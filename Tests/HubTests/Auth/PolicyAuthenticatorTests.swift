@@ -178,8 +178,30 @@ struct PolicyAuthenticatorTests {
         changed[1].rights = .registryRead
         table.replace(with: changed)
         #expect(!services.isStillGood(secondary))
-        #expect(services.isStillGood(policy: "device", .primary))
+        #expect(services.isStillGood(policy: "device", .primary, since: 1))
         table.replace(with: Array(changed.prefix(2)))
-        #expect(!services.isStillGood(policy: "device", .primary))
+        #expect(!services.isStillGood(policy: "device", .primary, since: 1))
+    }
+
+    @Test func `a key that was changed and changed back counts as changed, however late somebody asks`() throws {
+        let table = V.table()
+        let services = V.services(table)
+        let before = try services.authenticate(token: V.v8, dialect: .hub, nowSeconds: V.now)
+        var other = V.policies
+        other[1].primaryKey = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+        table.replace(with: other)
+        table.replace(with: V.policies)
+        let after = try services.authenticate(token: V.v8, dialect: .hub, nowSeconds: V.now)
+        // A change of something else, after which only the latest change tells nothing.
+        var later = V.policies
+        later[0].secondaryKey = other[1].primaryKey
+        table.replace(with: later)
+        #expect(!services.isStillGood(before))
+        #expect(services.isStillGood(after))
+        later[1].rights = .registryRead
+        table.replace(with: later)
+        later[1].rights = V.policies[1].rights
+        table.replace(with: later)
+        #expect(!services.isStillGood(after))
     }
 }

@@ -123,7 +123,7 @@ struct DirectoryTests {
     @Test func `a policy that lost its key ends the connections that rest on it`() throws {
         let (byPolicy, _) = try connect(identity("a", proof: .policyKey(policy: "device", .primary)))
         let (byOwnKey, _) = try connect(identity("b"))
-        directory.recheckPolicies { policy, slot in policy != "device" || slot != .primary }
+        directory.recheckPolicies { policy, slot, _ in policy != "device" || slot != .primary }
         loop.run()
         #expect(byPolicy.connection.deliveries == [.disconnect(.revoked)])
         #expect(byOwnKey.connection.deliveries.isEmpty)
@@ -133,9 +133,11 @@ struct DirectoryTests {
         let id = IdentityID(device: "a")
         #expect(directory.presence(of: id) == nil)
         let (_, number) = try connect(identity("a"))
-        #expect(directory.presence(of: id) == Directory.Presence(isConnected: true, changedMilliseconds: 42))
+        let here = Presence(isConnected: true, changedMilliseconds: 42, lastActivityMilliseconds: 42)
+        #expect(directory.presence(of: id) == here)
         directory.remove(id, connectionNumber: number)
-        #expect(directory.presence(of: id) == Directory.Presence(isConnected: false, changedMilliseconds: 42))
+        let gone = Presence(isConnected: false, changedMilliseconds: 42, lastActivityMilliseconds: 42)
+        #expect(directory.presence(of: id) == gone)
     }
 
     @Test func `of a deleted device and its modules nothing is remembered, of others all`() throws {

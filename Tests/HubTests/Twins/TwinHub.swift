@@ -204,7 +204,7 @@ private struct Nobody: DeviceAuthenticating, ServiceAuthenticating {
 
     func isStillGood(_ principal: ServicePrincipal) -> Bool { false }
 
-    func isStillGood(policy: String, _ slot: KeySlot) -> Bool { false }
+    func isStillGood(policy: String, _ slot: KeySlot, since change: UInt64) -> Bool { false }
 }
 
 /// A log that keeps what is appended, or fails as long as it is told to.
