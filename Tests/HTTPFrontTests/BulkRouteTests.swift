@@ -26,7 +26,9 @@ struct BulkRouteTests {
         }
     }
 
-    @Test func `rest_service 049 rest_service 050 a failing item is reported and the others take effect`() async throws
+    @Test
+    func `rest_service 049 rest_service 050 messages 068 a failing item is reported, the others take effect`()
+        async throws
     {
         try await TestHub.with { test in
             _ = try await test.send(.PUT, "/devices/b", "{}")
