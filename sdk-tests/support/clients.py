@@ -57,8 +57,9 @@ class _Loop:
 class Client:
     """A device or module client; `identity` is a Device or a Module of support.devices.
 
-    What arrives is put into the queues `desired`, `commands` and `methods`, once `listen` asked for it; methods
-    are answered by the function given to `listen`.
+    What arrives is put into the queues `desired`, `commands` and `methods`, once `listen` asked for it, in an order
+    that may not be the hub's; methods are answered by the function given to `listen`. Instead of that `receive` takes
+    one command after the other.
     """
 
     def __init__(self, identity, shape: Shape = Shape(), *, host: str | None = None, **options):  # noqa: B008
@@ -128,6 +129,19 @@ class Client:
             self.sdk.on_method_request_received = self._answering(answer)
         # The SDK subscribes when a handler is set; an answer to what follows comes after that.
         self.twin()
+
+    def receive(self, timeout: float = 20):
+        """The next command, by the SDK's call that waits for one; a client that has handlers can't make it.
+
+        It keeps the order of the commands, and those that a kept session brings before the client asks for any. A
+        handler is run on four threads, and what came before it was set is lost to it.
+        """
+        if self.shape.asynchronous:
+            return self.call("receive_message", timeout=timeout)
+        received = self.sdk.receive_message(timeout=timeout)
+        if received is None:
+            raise TimeoutError("no command came")
+        return received
 
     def wait_for_desired(self, wanted: dict) -> list[dict]:
         """Takes desired notices until the wanted one; returns those before it.
