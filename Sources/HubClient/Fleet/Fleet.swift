@@ -3,7 +3,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import NIOCore
-import NIOPosix
 
 /// Something that is started, measured for a while, and paused.
 public protocol MeasuredLoad: Sendable {
@@ -19,11 +18,9 @@ public protocol MeasuredLoad: Sendable {
 
 /// Many devices on a few threads, each doing what its behaviour says.
 public final class Fleet: MeasuredLoad {
-    private let group: MultiThreadedEventLoopGroup
-    let lanes: [NIOLoopBound<FleetLane>]
+    let lanes: Lanes<FleetLane>
 
-    private init(group: MultiThreadedEventLoopGroup, lanes: [NIOLoopBound<FleetLane>]) {
-        self.group = group
+    private init(lanes: Lanes<FleetLane>) {
         self.lanes = lanes
     }
 
@@ -41,85 +38,44 @@ public final class Fleet: MeasuredLoad {
         _ body: (Fleet) async throws -> Result
     ) async throws -> Result {
         let connector = try ClientChannel(address: plan.address, connectTimeout: plan.limits.connect)
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: plan.threads)
-        var lanes: [NIOLoopBound<FleetLane>] = []
-        for index in 0..<plan.threads {
-            let loop = group.next()
-            lanes.append(
-                try await loop.submit {
-                    let lane = FleetLane(
-                        plan: plan,
-                        connector: connector,
-                        lane: index,
-                        eventLoop: loop,
-                        behaviour: behaviour
-                    )
-                    return NIOLoopBound(lane, eventLoop: loop)
-                }.get()
-            )
-        }
-        let fleet = Fleet(group: group, lanes: lanes)
-        do {
-            let result = try await body(fleet)
-            try await fleet.end()
-            return result
-        } catch {
-            try await fleet.end()
-            throw error
+        return try await Lanes.with(threads: plan.threads) { index, loop in
+            FleetLane(plan: plan, connector: connector, lane: index, eventLoop: loop, behaviour: behaviour)
+        } end: { lanes in
+            try await Fleet(lanes: lanes).stop()
+        } _: { lanes in
+            try await body(Fleet(lanes: lanes))
         }
     }
 
     /// Connects every device; ends when each was tried once.
     public func connectAll() async throws {
-        try await withThrowingTaskGroup(of: Void.self) { tasks in
-            for lane in self.lanes {
-                tasks.addTask {
-                    try await lane.eventLoop.flatSubmit { lane.value.connectAll() }.get()
-                }
-            }
-            try await tasks.waitForAll()
-        }
+        try await self.lanes.onEachAtOnce { $0.connectAll() }
     }
 
     /// Lets every device begin its work, those too that connect later.
     public func start() async throws {
-        try await self.onEachLane { $0.start() }
+        try await self.lanes.onEach { $0.start() }
     }
 
     /// Starts counting durations.
     public func measure() async throws {
-        try await self.onEachLane { $0.isMeasuring = true }
+        try await self.lanes.onEach { $0.isMeasuring = true }
     }
 
     /// Lets no device begin anything more.
     public func pause() async throws {
-        try await self.onEachLane { $0.pause() }
+        try await self.lanes.onEach { $0.pause() }
     }
 
     /// What happened so far.
     public func figures() async throws -> FleetFigures {
-        var total = FleetFigures()
-        for lane in self.lanes {
-            total.add(try await lane.eventLoop.submit { lane.value.figures }.get())
-        }
-        return total
+        try await self.lanes.collect { $0.figures }.reduce(into: FleetFigures()) { $0.add($1) }
     }
 
     /// Signs every device off; ends when each connection is closed.
     public func stop() async throws {
-        for lane in self.lanes {
+        for lane in self.lanes.all {
             try await lane.eventLoop.flatSubmit { lane.value.stop() }.get()
         }
-    }
-
-    private func onEachLane(_ body: @escaping @Sendable (FleetLane) -> Void) async throws {
-        for lane in self.lanes {
-            try await lane.eventLoop.submit { body(lane.value) }.get()
-        }
-    }
-
-    private func end() async throws {
-        try await self.stop()
-        try await self.group.shutdownGracefully()
     }
 }

@@ -49,7 +49,7 @@ public struct CommandLoadPlan: Sendable {
         )
         let connector = try ClientChannel(address: address, connectTimeout: links.connect)
         return try await Fleet.with(self.fleet, behaviour: { CommandLoadDevice($0, plan: self) }) { fleet in
-            let lane = fleet.lanes[0]
+            let lane = fleet.lanes.all[0]
             let attached = lane.eventLoop.makePromise(of: Void.self)
             let channel = try await lane.eventLoop.flatSubmit { () -> EventLoopFuture<any Channel> in
                 let link = CommandLink(attached: attached)

@@ -4,15 +4,12 @@
 
 import MQTT
 import NIOCore
-import NIOPosix
 
 /// Devices that connect, sign in and leave again, over and over.
 public final class ConnectLoad: MeasuredLoad {
-    private let group: MultiThreadedEventLoopGroup
-    private let lanes: [NIOLoopBound<ConnectLane>]
+    private let lanes: Lanes<ConnectLane>
 
-    private init(group: MultiThreadedEventLoopGroup, lanes: [NIOLoopBound<ConnectLane>]) {
-        self.group = group
+    private init(lanes: Lanes<ConnectLane>) {
         self.lanes = lanes
     }
 
@@ -28,61 +25,33 @@ public final class ConnectLoad: MeasuredLoad {
         _ body: (ConnectLoad) async throws -> Result
     ) async throws -> Result {
         let connector = try ClientChannel(address: plan.address, connectTimeout: plan.limits.connect)
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: plan.threads)
-        var lanes: [NIOLoopBound<ConnectLane>] = []
-        for index in 0..<plan.threads {
-            let loop = group.next()
-            lanes.append(
-                try await loop.submit {
-                    let lane = ConnectLane(plan: plan, connector: connector, lane: index, eventLoop: loop)
-                    return NIOLoopBound(lane, eventLoop: loop)
-                }.get()
-            )
-        }
-        let load = ConnectLoad(group: group, lanes: lanes)
-        do {
-            let result = try await body(load)
-            try await load.end()
-            return result
-        } catch {
-            try await load.end()
-            throw error
+        return try await Lanes.with(threads: plan.threads) { index, loop in
+            ConnectLane(plan: plan, connector: connector, lane: index, eventLoop: loop)
+        } end: { lanes in
+            try await lanes.onEach { $0.pause() }
+        } _: { lanes in
+            try await body(ConnectLoad(lanes: lanes))
         }
     }
 
     /// Begins to connect.
     public func start() async throws {
-        try await self.onEachLane { $0.start() }
+        try await self.lanes.onEach { $0.start() }
     }
 
     /// Starts counting durations.
     public func measure() async throws {
-        try await self.onEachLane { $0.isMeasuring = true }
+        try await self.lanes.onEach { $0.isMeasuring = true }
     }
 
     /// Connects no more.
     public func pause() async throws {
-        try await self.onEachLane { $0.pause() }
+        try await self.lanes.onEach { $0.pause() }
     }
 
     /// What happened so far: sign-ins, failures, and from the first packet of TCP to CONNACK.
     public func figures() async throws -> FleetFigures {
-        var total = FleetFigures()
-        for lane in self.lanes {
-            total.add(try await lane.eventLoop.submit { lane.value.figures }.get())
-        }
-        return total
-    }
-
-    private func onEachLane(_ body: @escaping @Sendable (ConnectLane) -> Void) async throws {
-        for lane in self.lanes {
-            try await lane.eventLoop.submit { body(lane.value) }.get()
-        }
-    }
-
-    private func end() async throws {
-        try await self.pause()
-        try await self.group.shutdownGracefully()
+        try await self.lanes.collect { $0.figures }.reduce(into: FleetFigures()) { $0.add($1) }
     }
 }
 
