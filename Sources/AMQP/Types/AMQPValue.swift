@@ -105,15 +105,27 @@ public struct AMQPUUID: Hashable, Sendable, CustomStringConvertible {
         self.low = low
     }
 
+    /// A value from its sixteen bytes, most significant first.
+    public init(bytes: [UInt8]) {
+        precondition(bytes.count == 16, "a uuid has 16 bytes")
+        self.init(
+            high: bytes[..<8].reduce(0) { $0 << 8 | UInt64($1) },
+            low: bytes[8...].reduce(0) { $0 << 8 | UInt64($1) }
+        )
+    }
+
+    /// The sixteen bytes, most significant first.
+    public var bytes: [UInt8] {
+        [high, low].flatMap { half in (0..<8).map { UInt8(truncatingIfNeeded: half >> (56 - 8 * $0)) } }
+    }
+
     /// The usual form of a UUID: 36 characters, lower case.
     public var description: String {
         let digits = Array("0123456789abcdef".utf8)
         var text: [UInt8] = []
         text.reserveCapacity(36)
-        for index in 0..<16 {
+        for (index, byte) in bytes.enumerated() {
             if index == 4 || index == 6 || index == 8 || index == 10 { text.append(UInt8(ascii: "-")) }
-            let half = index < 8 ? high : low
-            let byte = UInt8(truncatingIfNeeded: half >> UInt64((7 - index % 8) * 8))
             text.append(digits[Int(byte >> 4)])
             text.append(digits[Int(byte & 15)])
         }

@@ -102,25 +102,12 @@ extension Message {
     }
 }
 
-extension AMQPUUID {
-    /// Sixteen bytes in the order of the text.
-    init(bytes: [UInt8]) {
-        precondition(bytes.count == 16, "a uuid has 16 bytes")
-        self.init(
-            high: bytes[..<8].reduce(0) { $0 << 8 | UInt64($1) },
-            low: bytes[8...].reduce(0) { $0 << 8 | UInt64($1) }
-        )
-    }
-}
-
 extension AMQPValue {
     /// The bytes of a uuid, or of the text of one: Node sends back as text what does not look like one to it.
     var uuidBytes: [UInt8]? {
         switch self {
         case .uuid(let uuid):
-            return [uuid.high, uuid.low].flatMap { half in
-                (0..<8).map { UInt8(truncatingIfNeeded: half >> (56 - 8 * $0)) }
-            }
+            return uuid.bytes
         case .string(let text):
             let digits = text.utf8.filter { $0 != UInt8(ascii: "-") }
             guard digits.count == 32 else { return nil }

@@ -2,6 +2,8 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+import AMQP
+
 /// One encoded value in memory that nobody copies: which constructor it has and where its content lies.
 struct RawValue {
     /// The constructor.
@@ -43,22 +45,10 @@ struct RawValue {
         case 0x72: String(Float(bitPattern: UInt32(truncatingIfNeeded: bits)))
         case 0x82: String(Double(bitPattern: bits))
         case 0x73: Unicode.Scalar(UInt32(truncatingIfNeeded: bits)).map { String(Character($0)) }
-        case 0x98: Self.uuidText(content)
+        case 0x98: AMQPUUID(bytes: Array(content)).description
         case 0xa0, 0xb0, 0xa1, 0xb1, 0xa3, 0xb3: String(validating: content, as: UTF8.self)
         default: nil
         }
-    }
-
-    private static func uuidText(_ bytes: UnsafeRawBufferPointer) -> String {
-        let digits = Array("0123456789abcdef".utf8)
-        var text: [UInt8] = []
-        text.reserveCapacity(36)
-        for (index, byte) in bytes.enumerated() {
-            if index == 4 || index == 6 || index == 8 || index == 10 { text.append(UInt8(ascii: "-")) }
-            text.append(digits[Int(byte >> 4)])
-            text.append(digits[Int(byte & 15)])
-        }
-        return String(decoding: text, as: UTF8.self)
     }
 }
 
