@@ -13,15 +13,23 @@ final class CommandLink: LinkUser {
         let accepted: EventLoopPromise<Void>
     }
 
-    private let attachedPromise: EventLoopPromise<Void>
+    /// A plan for one such link.
+    ///
+    /// - Throws: ``HubClientError/badKey``.
+    static func plan(address: HubAddress, policy: String, key: String) throws(HubClientError) -> LinkPlan {
+        try LinkPlan(
+            address: address,
+            purpose: "the sending of commands",
+            policy: policy,
+            key: key,
+            links: [.init(node: "/messages/devicebound", role: .sender)]
+        )
+    }
+
     private var waiting = CircularBuffer<Outgoing>()
     private var unsettled: [UInt32: EventLoopPromise<Void>] = [:]
     private var connection: LinkConnection?
     private var failure: HubClientError?
-
-    init(attached: EventLoopPromise<Void>) {
-        self.attachedPromise = attached
-    }
 
     /// Sends a command now or when there is credit; calls ``LinkConnection/flush()`` itself.
     func send(_ outgoing: Outgoing) {
@@ -37,7 +45,6 @@ final class CommandLink: LinkUser {
 
     func attached(_ connection: LinkConnection) {
         self.connection = connection
-        self.attachedPromise.succeed()
     }
 
     func maySend(_ connection: LinkConnection) {
@@ -64,12 +71,9 @@ final class CommandLink: LinkUser {
         }
     }
 
-    func received(_ delivery: IncomingDelivery, on link: Link, _ connection: LinkConnection) {}
-
     func ended(_ error: HubClientError) {
         self.failure = error
         self.connection = nil
-        self.attachedPromise.fail(error)
         for accepted in self.unsettled.values {
             accepted.fail(error)
         }
@@ -82,25 +86,3 @@ final class CommandLink: LinkUser {
 
 @available(*, unavailable)
 extension CommandLink: Sendable {}
-
-extension ClientChannel {
-    /// Connects the links of a plan.
-    ///
-    /// - Parameters:
-    ///   - plan: what to attach.
-    ///   - loop: where the connection lives.
-    ///   - user: makes what happens on the links, on the loop.
-    /// - Returns: the channel once TCP is connected; fails with a ``HubClientError``.
-    func connect(
-        _ plan: LinkPlan,
-        on loop: any EventLoop,
-        user: @escaping @Sendable () -> any LinkUser
-    ) -> EventLoopFuture<any Channel> {
-        let (host, port) = (plan.address.dialHost, plan.address.amqpPort)
-        return self.connect(on: loop, port: port) { _ in
-            LinkConnection(plan: plan, user: user())
-        }.flatMapErrorThrowing { error in
-            throw HubClientError.connecting(error, host: host, port: port)
-        }
-    }
-}

@@ -8,14 +8,11 @@ import NIOPosix
 
 /// A service that sends commands over AMQP.
 public final class CommandSender: Sendable {
-    /// The node that takes commands for all devices.
-    static let node = "/messages/devicebound"
-
-    private let channel: any Channel
+    private let links: AttachedLinks
     private let link: NIOLoopBound<CommandLink>
 
-    private init(channel: any Channel, link: NIOLoopBound<CommandLink>) {
-        self.channel = channel
+    private init(links: AttachedLinks, link: NIOLoopBound<CommandLink>) {
+        self.links = links
         self.link = link
     }
 
@@ -28,24 +25,12 @@ public final class CommandSender: Sendable {
     /// - Returns: a sender that may send at once.
     /// - Throws: ``HubClientError``.
     public static func open(address: HubAddress, policy: String, key: String) async throws -> CommandSender {
-        let plan = try LinkPlan(
-            address: address,
-            policy: policy,
-            key: key,
-            links: [.init(node: Self.node, role: .sender)]
-        )
+        let plan = try CommandLink.plan(address: address, policy: policy, key: key)
         let connector = try ClientChannel(address: address, connectTimeout: plan.connect)
         let loop = MultiThreadedEventLoopGroup.singleton.next()
-        let attached = loop.makePromise(of: Void.self)
-        let link = try await loop.submit { NIOLoopBound(CommandLink(attached: attached), eventLoop: loop) }.get()
-        do {
-            let channel = try await connector.connect(plan, on: loop) { link.value }.get()
-            try await attached.futureResult.get()
-            return CommandSender(channel: channel, link: link)
-        } catch {
-            attached.fail(error)
-            throw error
-        }
+        let link = try await loop.submit { NIOLoopBound(CommandLink(), eventLoop: loop) }.get()
+        let links = try await connector.open(plan, on: loop) { link.value }.get()
+        return CommandSender(links: links, link: link)
     }
 
     /// Sends one command.
@@ -54,9 +39,9 @@ public final class CommandSender: Sendable {
     /// - Throws: ``HubClientError`` with the hub's reason, such as a full queue, when the hub does not take it.
     public func send(_ command: OutgoingCommand) async throws {
         let payload = command.message.encoded
-        let accepted = self.channel.eventLoop.makePromise(of: Void.self)
+        let accepted = self.links.channel.eventLoop.makePromise(of: Void.self)
         let link = self.link
-        self.channel.eventLoop.execute {
+        self.links.channel.eventLoop.execute {
             link.value.send(.init(payload: payload, accepted: accepted))
         }
         try await accepted.futureResult.get()
@@ -64,7 +49,6 @@ public final class CommandSender: Sendable {
 
     /// Closes the connection.
     public func close() async {
-        // A connection that the hub has closed already is closed.
-        do { try await self.channel.close() } catch {}
+        await self.links.close()
     }
 }

@@ -27,12 +27,10 @@ public struct CommandFeedback: Codable, Hashable, Sendable {
 public final class FeedbackReceiver: Sendable {
     private static let node = "/messages/serviceBound/feedback"
 
-    private let channel: any Channel
-    private let ended: EventLoopFuture<Void>
+    private let links: AttachedLinks
 
-    private init(channel: any Channel, ended: EventLoopFuture<Void>) {
-        self.channel = channel
-        self.ended = ended
+    private init(links: AttachedLinks) {
+        self.links = links
     }
 
     /// Connects, signs in and attaches.
@@ -52,64 +50,35 @@ public final class FeedbackReceiver: Sendable {
     ) async throws -> FeedbackReceiver {
         let plan = try LinkPlan(
             address: address,
+            purpose: "the reading of feedback",
             policy: policy,
             key: key,
             links: [.init(node: Self.node, role: .receiver, credit: 16)]
         )
         let connector = try ClientChannel(address: address, connectTimeout: plan.connect)
         let loop = MultiThreadedEventLoopGroup.singleton.next()
-        let attached = loop.makePromise(of: Void.self)
-        let ended = loop.makePromise(of: Void.self)
-        do {
-            let channel = try await connector.connect(plan, on: loop) {
-                FeedbackLink(attached: attached, ended: ended, received: received)
-            }.get()
-            try await attached.futureResult.get()
-            return FeedbackReceiver(channel: channel, ended: ended.futureResult)
-        } catch {
-            attached.fail(error)
-            ended.fail(error)
-            throw error
-        }
+        let links = try await connector.open(plan, on: loop) { FeedbackLink(received: received) }.get()
+        return FeedbackReceiver(links: links)
     }
 
     /// Calls `body` when the connection has ended, with the reason; on the connection's thread.
     public func whenEnded(_ body: @escaping @Sendable (HubClientError) -> Void) {
-        self.ended.whenFailure { error in
-            body(error as? HubClientError ?? .closed(during: "the reading of feedback"))
-        }
+        self.links.whenEnded(body)
     }
 
     /// Closes the connection.
     public func close() async {
-        // A connection that the hub has closed already is closed.
-        do { try await self.channel.close() } catch {}
+        await self.links.close()
     }
 }
 
 /// The receiving link; on the connection's loop.
 private final class FeedbackLink: LinkUser {
-    private let attachedPromise: EventLoopPromise<Void>
-    private let endedPromise: EventLoopPromise<Void>
-    private let received: @Sendable ([CommandFeedback]) -> Void
+    private let handOver: @Sendable ([CommandFeedback]) -> Void
 
-    init(
-        attached: EventLoopPromise<Void>,
-        ended: EventLoopPromise<Void>,
-        received: @escaping @Sendable ([CommandFeedback]) -> Void
-    ) {
-        self.attachedPromise = attached
-        self.endedPromise = ended
-        self.received = received
+    init(received: @escaping @Sendable ([CommandFeedback]) -> Void) {
+        self.handOver = received
     }
-
-    func attached(_ connection: LinkConnection) {
-        self.attachedPromise.succeed()
-    }
-
-    func maySend(_ connection: LinkConnection) {}
-
-    func settled(_ id: UInt32, _ state: DeliveryState?, on link: Link) {}
 
     func received(_ delivery: IncomingDelivery, on link: Link, _ connection: LinkConnection) {
         guard let message = try? Message(payload: delivery.payload), case .data(let body) = message.body,
@@ -119,12 +88,7 @@ private final class FeedbackLink: LinkUser {
             connection.settle(delivery, .rejected(nil))
             return
         }
-        self.received(records)
+        self.handOver(records)
         connection.settle(delivery, .accepted)
-    }
-
-    func ended(_ error: HubClientError) {
-        self.attachedPromise.fail(error)
-        self.endedPromise.fail(error)
     }
 }

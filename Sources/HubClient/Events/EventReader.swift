@@ -7,21 +7,14 @@ import NIOPosix
 
 /// A reader of the built-in endpoint over AMQP: receives on every partition that its plan names.
 public final class EventReader: Sendable {
-    private let channel: any Channel
+    private let links: AttachedLinks
     private let group: MultiThreadedEventLoopGroup
-    private let ended: EventLoopFuture<Void>
     /// The partitions that are read.
     public let partitions: [String]
 
-    private init(
-        channel: any Channel,
-        group: MultiThreadedEventLoopGroup,
-        ended: EventLoopFuture<Void>,
-        partitions: [String]
-    ) {
-        self.channel = channel
+    private init(links: AttachedLinks, group: MultiThreadedEventLoopGroup, partitions: [String]) {
+        self.links = links
         self.group = group
-        self.ended = ended
         self.partitions = partitions
     }
 
@@ -37,36 +30,17 @@ public final class EventReader: Sendable {
         _ plan: EventReaderPlan,
         received: @escaping @Sendable (ArrivedEvent) -> Void
     ) async throws -> EventReader {
-        let token = try plan.token()
+        let linkPlan = try plan.linkPlan()
         let connector = try ClientChannel(address: plan.address, connectTimeout: plan.connect)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
-        let attached = loop.makePromise(of: [String].self)
-        let ended = loop.makePromise(of: Void.self)
         do {
-            let channel: any Channel
-            do {
-                channel = try await connector.connect(on: loop, port: plan.address.amqpPort) { _ in
-                    EventReaderConnection(
-                        plan: plan,
-                        firstToken: token,
-                        attached: attached,
-                        ended: ended,
-                        received: received
-                    )
-                }.get()
-            } catch {
-                let failure = HubClientError.connecting(
-                    error,
-                    host: plan.address.dialHost,
-                    port: plan.address.amqpPort
-                )
-                attached.fail(failure)
-                ended.fail(failure)
-                throw failure
-            }
-            let partitions = try await attached.futureResult.get()
-            return EventReader(channel: channel, group: group, ended: ended.futureResult, partitions: partitions)
+            let receivers = try await loop.submit {
+                NIOLoopBound(EventReceivers(plan: plan, received: received), eventLoop: loop)
+            }.get()
+            let links = try await connector.open(linkPlan, on: loop) { receivers.value }.get()
+            let partitions = try await loop.submit { receivers.value.partitions }.get()
+            return EventReader(links: links, group: group, partitions: partitions)
         } catch {
             try await group.shutdownGracefully()
             throw error
@@ -75,15 +49,12 @@ public final class EventReader: Sendable {
 
     /// Calls `body` when the connection has ended, with the reason; on the reader's own thread.
     public func whenEnded(_ body: @escaping @Sendable (HubClientError) -> Void) {
-        self.ended.whenFailure { error in
-            body(error as? HubClientError ?? .closed(during: "the reading of events"))
-        }
+        self.links.whenEnded(body)
     }
 
     /// Closes the connection and ends the reader's thread.
     public func close() async throws {
-        // A connection that the hub has closed already is closed.
-        do { try await self.channel.close() } catch {}
+        await self.links.close()
         try await self.group.shutdownGracefully()
     }
 }

@@ -2,6 +2,8 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+import AMQP
+
 /// What a reader of the built-in endpoint reads.
 public struct EventReaderPlan: Sendable {
     /// Where the hub is.
@@ -42,24 +44,36 @@ public struct EventReaderPlan: Sendable {
     }
 
     /// What tokens are for: every link of the event hub.
-    var audience: String {
+    private var audience: String {
         "sb://\(self.address.bareHostName)/\(self.eventHubName)"
     }
 
-    /// The address of the receiver of a partition.
-    func source(partition: String) -> String {
+    /// The receiver of a partition.
+    func receiver(partition: String) -> LinkPlan.Request {
         let group = "\(self.eventHubName)/ConsumerGroups/\(self.consumerGroup)"
-        return "amqps://\(self.address.bareHostName)/\(group)/Partitions/\(partition)"
+        return LinkPlan.Request(
+            node: "amqps://\(self.address.bareHostName)/\(group)/Partitions/\(partition)",
+            role: .receiver,
+            credit: self.credit,
+            isSettled: true,
+            filter: self.start.filter
+        )
     }
 
-    /// A token that is valid from now on.
-    func token() throws(HubClientError) -> String {
-        try SASToken.make(
-            resource: self.audience,
+    /// The connection of the reader; its links follow when the partitions are known.
+    ///
+    /// - Throws: ``HubClientError/badKey``.
+    func linkPlan() throws(HubClientError) -> LinkPlan {
+        let claim = LinkPlan.Claim(
+            audience: self.audience,
             key: self.key,
             policy: self.policy,
-            expiresAt: SASToken.expiry(inSeconds: self.tokenSeconds),
             dialect: .eventHubs
         )
+        var plan = try LinkPlan(address: self.address, purpose: "the reading of events", claims: [claim], links: [])
+        plan.tokenSeconds = self.tokenSeconds
+        plan.connect = self.connect
+        plan.attach = self.attach
+        return plan
     }
 }

@@ -5,18 +5,31 @@
 import AMQP
 import NIOCore
 
-/// The pair of links to a node that answers requests: `$cbs` or `$management`.
+/// The pair of links to a node that answers requests, `$cbs` or `$management`; one request is under way at a time.
 final class RequestLinks {
-    private let sender: Link?
+    /// What is done with an answer whose status is good.
+    typealias Answered = (Message) throws(HubClientError) -> Void
+
+    private struct Waiting {
+        let request: ServiceRequest
+        let answered: Answered
+    }
+
+    /// The node that answers.
+    let node: String
     /// The link on which answers come.
     let receiver: Link?
+    private let sender: Link?
+    private let engine: ConnectionEngine
     private let replyTo: String
     private var lastID: UInt64 = 0
-    /// Whether a request was sent and its answer did not come.
-    private(set) var isWaiting = false
+    private var waiting = CircularBuffer<Waiting>()
+    private var underWay: Answered?
 
-    /// Attaches both links; whether they can be used shows ``isReady(_:)``.
+    /// Attaches both links.
     init(node: String, engine: ConnectionEngine, session: Session) {
+        self.node = node
+        self.engine = engine
         self.replyTo = "roost-\(node)"
         var outward = Attach(name: "roost-\(node)-sender", handle: 0, role: .sender)
         outward.source = Source(address: self.replyTo)
@@ -31,24 +44,40 @@ final class RequestLinks {
         self.receiver = engine.attach(inward, on: session, credit: 10)
     }
 
-    /// The answer came: another request may be sent.
-    func answered() {
-        self.isWaiting = false
+    /// Sends a request when those before it are answered.
+    func ask(_ request: ServiceRequest, answered: @escaping Answered) {
+        self.waiting.append(Waiting(request: request, answered: answered))
+        self.sendNext()
     }
 
-    /// Whether a request may be sent now.
-    func isReady(_ engine: ConnectionEngine) -> Bool {
-        guard let sender, let receiver, receiver.state == .attached else { return false }
-        return engine.canSend(on: sender)
-    }
-
-    /// Sends a request; it is settled at once, for the answer says what became of it.
-    func send(_ request: ServiceRequest, _ engine: ConnectionEngine) {
-        guard let sender else { return }
-        self.isWaiting = true
+    /// Sends the next request unless one is under way, or the links are not ready.
+    func sendNext() {
+        guard self.underWay == nil, !self.waiting.isEmpty, let sender, self.engine.canSend(on: sender),
+            self.receiver?.state == .attached
+        else { return }
+        let next = self.waiting.removeFirst()
+        self.underWay = next.answered
         self.lastID += 1
-        let message = request.message(id: self.lastID, replyTo: self.replyTo)
-        engine.send(on: sender, settled: true) { message.encode(into: &$0) }
+        let message = next.request.message(id: self.lastID, replyTo: self.replyTo)
+        // Settled at once, for the answer says what became of it.
+        self.engine.send(on: sender, settled: true) { message.encode(into: &$0) }
+    }
+
+    /// Takes the payload of an answer.
+    ///
+    /// - Throws: ``HubClientError`` with what the hub said when it refused, and what the asker throws.
+    func answerReceived(_ payload: ByteBuffer) throws(HubClientError) {
+        let message: Message
+        do {
+            message = try Message(payload: payload, limits: self.engine.limits)
+        } catch {
+            throw .protocolViolation("an answer cannot be decoded: \(error)")
+        }
+        try message.checkStatus()
+        guard let answered = self.underWay else { return }
+        self.underWay = nil
+        try answered(message)
+        self.sendNext()
     }
 }
 

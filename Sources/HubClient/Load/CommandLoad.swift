@@ -41,28 +41,18 @@ public struct CommandLoadPlan: Sendable {
     public func run<Result: Sendable>(_ body: (Fleet) async throws -> Result) async throws -> Result {
         precondition(self.fleet.threads == 1, "devices and sender share a loop")
         let address = self.fleet.address
-        let links = try LinkPlan(
-            address: address,
-            policy: self.policy,
-            key: self.key,
-            links: [.init(node: CommandSender.node, role: .sender)]
-        )
-        let connector = try ClientChannel(address: address, connectTimeout: links.connect)
+        let plan = try CommandLink.plan(address: address, policy: self.policy, key: self.key)
+        let connector = try ClientChannel(address: address, connectTimeout: plan.connect)
         return try await Fleet.with(self.fleet, behaviour: { CommandLoadDevice($0, plan: self) }) { fleet in
             let lane = fleet.lanes.all[0]
-            let attached = lane.eventLoop.makePromise(of: Void.self)
-            let channel = try await lane.eventLoop.flatSubmit { () -> EventLoopFuture<any Channel> in
-                let link = CommandLink(attached: attached)
+            let links = try await lane.eventLoop.flatSubmit {
+                let link = CommandLink()
                 lane.value.commandLink = link
                 let loopBound = NIOLoopBound(link, eventLoop: lane.eventLoop)
-                return connector.connect(links, on: lane.eventLoop) { loopBound.value }
-            }.flatMapErrorThrowing { error in
-                attached.fail(error)
-                throw error
+                return connector.open(plan, on: lane.eventLoop) { loopBound.value }
             }.get()
-            try await attached.futureResult.get()
             let result = try await body(fleet)
-            try await channel.close()
+            await links.close()
             return result
         }
     }

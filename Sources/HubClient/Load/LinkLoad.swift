@@ -82,19 +82,17 @@ public final class LinkLoad: MeasuredLoad {
         on loop: any EventLoop,
         _ connector: ClientChannel
     ) async throws -> NIOLoopBound<TelemetryLinks> {
-        let links = devices.map { LinkPlan.Request(node: "/devices/\($0)/messages/events", role: .sender) }
-        let linkPlan = try LinkPlan(address: plan.address, devices: devices, key: plan.key, links: links)
-        let attached = loop.makePromise(of: Void.self)
+        let host = plan.address.bareHostName
+        let linkPlan = try LinkPlan(
+            address: plan.address,
+            purpose: "the sending of telemetry",
+            claims: devices.map { .init(audience: "\(host)/devices/\($0)", key: plan.key) },
+            links: devices.map { .init(node: "/devices/\($0)/messages/events", role: .sender) }
+        )
         let user = try await loop.submit {
-            NIOLoopBound(TelemetryLinks(plan: plan, links: devices.count, attached: attached), eventLoop: loop)
+            NIOLoopBound(TelemetryLinks(plan: plan, links: devices.count), eventLoop: loop)
         }.get()
-        do {
-            _ = try await connector.connect(linkPlan, on: loop) { user.value }.get()
-        } catch {
-            attached.fail(error)
-            throw error
-        }
-        try await attached.futureResult.get()
+        _ = try await connector.open(linkPlan, on: loop) { user.value }.get()
         return user
     }
 
@@ -139,7 +137,6 @@ final class TelemetryLinks: LinkUser {
     private let window: Int
     private let payload: ByteBuffer
     private let timeOffset: Int?
-    private let attachedPromise: EventLoopPromise<Void>
     private var unsettled: [Int]
     /// Links whose window has room, and whether each is among them.
     private var open: [Int] = []
@@ -148,9 +145,8 @@ final class TelemetryLinks: LinkUser {
     private var connection: LinkConnection?
     private var isRunning = false
 
-    init(plan: LinkLoadPlan, links: Int, attached: EventLoopPromise<Void>) {
+    init(plan: LinkLoadPlan, links: Int) {
         self.window = plan.window
-        self.attachedPromise = attached
         self.unsettled = Array(repeating: 0, count: links)
         self.isOpen = Array(repeating: false, count: links)
         var message = Message()
@@ -164,7 +160,6 @@ final class TelemetryLinks: LinkUser {
     func attached(_ connection: LinkConnection) {
         self.connection = connection
         self.figures.ready += connection.links.count
-        self.attachedPromise.succeed()
     }
 
     func start() {
@@ -232,12 +227,7 @@ final class TelemetryLinks: LinkUser {
         self.figures.latency.add(nanoseconds: now &- self.sentAt[Int(id) & (Self.slots - 1)])
     }
 
-    func received(_ delivery: IncomingDelivery, on link: Link, _ connection: LinkConnection) {
-        connection.settle(delivery, .accepted)
-    }
-
     func ended(_ error: HubClientError) {
-        self.attachedPromise.fail(error)
         self.connection = nil
         guard self.isRunning else { return }
         self.isRunning = false

@@ -53,7 +53,7 @@ import Testing
         let closed = await #expect(throws: HubClientError.self) {
             try await sender.send(OutgoingCommand(device: "d", body: ByteBuffer()))
         }
-        #expect(closed == .closed(during: "the use of its links"))
+        #expect(closed == .closed(during: "the sending of commands"))
     }
 
     @Test func `a token that is refused ends the opening`() async throws {

@@ -73,11 +73,13 @@ final class EventHubPeer: Sendable {
         return EventReaderPlan(address: address, eventHubName: "hub", policy: "service", key: "c2VjcmV0")
     }
 
-    fileprivate final class Log: Sendable {
+    /// What came, for whoever asks.
+    final class Log: Sendable {
         let state = Mutex(Received())
     }
 
-    private final class Handler: ChannelInboundHandler {
+    /// The peer of one connection.
+    final class Handler: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         typealias OutboundOut = ByteBuffer
 
