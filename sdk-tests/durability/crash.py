@@ -35,6 +35,14 @@ DEVICES = 6
 WINDOW = 16
 
 
+async def reached(count, wanted: int):
+    """Waits until so much is done, however slow the machine: a round that is over before it began shows nothing."""
+    deadline = time.monotonic() + 60
+    while count() < wanted:
+        assert time.monotonic() < deadline, f"{count()} of {wanted} in a minute"
+        await asyncio.sleep(0.001)
+
+
 @dataclasses.dataclass
 class Publisher:
     """One device: what it sent and what the server acknowledged, over all rounds."""
@@ -96,7 +104,8 @@ class Crash:
 
     async def _load(self):
         running = [asyncio.ensure_future(publisher.run()) for publisher in self.publishers]
-        await asyncio.sleep(self.random.uniform(0.05, 0.8))
+        await reached(lambda: self.acknowledged, self.acknowledged + self.random.randrange(1, 600))
+        await asyncio.sleep(self.random.uniform(0, 0.02))
         self.hub.kill()
         await asyncio.gather(*running)
 

@@ -26,4 +26,3 @@ def test_what_was_acknowledged_survives_sigkill_at_any_instant(tmp_path):
         crash.check_everything_again()
     finally:
         crash.close()
-    assert crash.acknowledged > ROUNDS * 10

@@ -71,9 +71,15 @@ def test_a_command_that_was_accepted_survives_sigkill_at_any_instant(tmp_path):
     hub = Hub(tmp_path / "data", "--plain").start()
     try:
         everyone = [Commanded(hub) for _ in range(DEVICES)]
+
+        def accepted():
+            return sum(len(each.accepted) for each in everyone)
+
         for _ in range(ROUNDS):
             running = [start(each.send) for each in everyone] + [start(each.take) for each in everyone]
-            time.sleep(chance.uniform(0.1, 0.6))
+            wanted = accepted() + chance.randrange(1, 60)
+            eventually(lambda: accepted() >= wanted, 60, 0.001)  # noqa: B023
+            time.sleep(chance.uniform(0, 0.02))
             hub.kill()
             for each in running:
                 each.result(60)
@@ -93,6 +99,5 @@ def test_a_command_that_was_accepted_survives_sigkill_at_any_instant(tmp_path):
             first = list(dict.fromkeys(each.arrived))
             accepted = set(each.accepted)
             assert [name for name in first if name in accepted] == each.accepted, "each arrives, in order"
-        assert sum(len(each.accepted) for each in everyone) > ROUNDS * 5
     finally:
         hub.close()
