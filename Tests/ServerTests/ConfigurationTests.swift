@@ -146,6 +146,14 @@ struct ConfigurationTests {
         #expect(Set(Setting.all.map(\.environmentName)).count == Setting.all.count)
     }
 
+    @Test(arguments: [
+        ("listeners.mqtts.port", "ROOST_LISTENERS_MQTTS_PORT"), ("disableDeviceSAS", "ROOST_DISABLE_DEVICE_SAS"),
+        ("tls.allowCBC", "ROOST_TLS_ALLOW_CBC"),
+    ])
+    func `names in the environment have their words and abbreviations whole`(path: String, name: String) {
+        #expect(Setting.named(path)?.environmentName == name)
+    }
+
     @Test func `every flag of a setting is a flag of serve`() throws {
         for setting in Setting.all {
             guard let flag = setting.flag else { continue }

@@ -24,6 +24,11 @@ extension Setting {
             \.authentication.disableModuleSAS,
             "Whether tokens signed with a module's own key are refused."
         ),
+        .boolean(
+            "acceptsHubDialectOnEventHubs",
+            \.authentication.acceptsHubDialectOnEventHubs,
+            "Whether readers of the built-in endpoint may sign tokens by the hub's rule as well as by that of Event Hubs."
+        ),
         .integer(
             "limits.tokenLifetimeSeconds",
             \.authentication.tokenLifetime,

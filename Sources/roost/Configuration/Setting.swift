@@ -20,15 +20,17 @@ struct Setting: Sendable {
     /// A setting that is no list gets one value.
     let write: @Sendable (inout Configuration, [String]) -> Bool
 
-    /// The environment variable: `ROOST_LISTENERS_MQTTS_PORT`.
+    /// The environment variable: `ROOST_LISTENERS_MQTTS_PORT`, `ROOST_DISABLE_DEVICE_SAS`.
     var environmentName: String {
-        var result = "ROOST_"
-        for character in path {
-            if character == "." {
-                result += "_"
-            } else {
-                if character.isUppercase { result += "_" }
+        var result = "ROOST"
+        for part in path.split(separator: ".") {
+            result += "_"
+            var previous: Character?
+            for character in part {
+                // A word begins at a capital that does not follow another one: abbreviations stay whole.
+                if character.isUppercase, let previous, !previous.isUppercase { result += "_" }
                 result += character.uppercased()
+                previous = character
             }
         }
         return result
