@@ -60,6 +60,15 @@ public struct DeviceIdentity: Codable, Hashable, Sendable {
         public static func keys(primary: String?, secondary: String?) -> Authentication {
             .init(symmetricKey: .init(primaryKey: primary, secondaryKey: secondary), type: "sas")
         }
+
+        /// Sign-in by a certificate of one's own.
+        public static func thumbprints(primary: String, secondary: String?) -> Authentication {
+            let pair = Thumbprint(primaryThumbprint: primary, secondaryThumbprint: secondary)
+            return .init(x509Thumbprint: pair, type: "selfSigned")
+        }
+
+        /// Sign-in by any certificate that a registered authority issued in the identity's name.
+        public static var byAuthority: Authentication { .init(type: "certificateAuthority") }
     }
 
     /// Two keys as base64 text.

@@ -14,19 +14,15 @@ struct DeviceCreateCommand: AsyncParsableCommand {
         discussion: """
             Without keys the hub makes them; 'roost connection-string device ID' prints what the device needs.
 
-            FILE of --from has a device on each line: ID[,PRIMARY-KEY[,SECONDARY-KEY]]. Lines that begin with '#' and \
-            empty ones are skipped; '-' is standard input.
+            FILE of --from has a device on each line: ID[,PRIMARY-KEY[,SECONDARY-KEY]]; a line without keys signs in as the \
+            options say. Lines that begin with '#' and empty ones are skipped; '-' is standard input.
             """
     )
 
     @Argument(help: .init("The id of the device.", valueName: "id"))
     var id: String?
 
-    @Option(name: .long, help: .init("The first key, base64 of 16 to 64 bytes.", valueName: "base64"))
-    var primaryKey: String?
-
-    @Option(name: .long, help: .init("The second key, base64 of 16 to 64 bytes.", valueName: "base64"))
-    var secondaryKey: String?
+    @OptionGroup var signIn: SignInOptions
 
     @Flag(name: .long, help: "Create it disabled.")
     var disabled = false
@@ -51,8 +47,8 @@ struct DeviceCreateCommand: AsyncParsableCommand {
         if self.edge, self.id == nil {
             throw ValidationError("--edge goes with one id.")
         }
-        guard self.secondaryKey == nil || self.primaryKey != nil else {
-            throw ValidationError("Give --primary-key too.")
+        if !self.signIn.thumbprints.isEmpty, self.id == nil {
+            throw ValidationError("--thumbprint goes with one id.")
         }
     }
 
@@ -62,7 +58,7 @@ struct DeviceCreateCommand: AsyncParsableCommand {
             if let id {
                 var device = DeviceIdentity(deviceID: id)
                 device.status = self.status
-                device.authentication = self.keys(primary: self.primaryKey, secondary: self.secondaryKey)
+                device.authentication = self.signIn.authentication
                 device.capabilities = self.edge ? .init(iotEdge: true) : nil
                 let wanted = device
                 show(try await target.withService { try await $0.create(wanted) }, json: self.output.json)
@@ -78,26 +74,21 @@ struct DeviceCreateCommand: AsyncParsableCommand {
     func changes() throws -> [BulkChange] {
         if let from {
             return try DeviceLines.parse(try DeviceLines.read(from), file: from).map { line in
-                let keys = self.keys(
-                    primary: line.primaryKey ?? self.primaryKey,
-                    secondary: line.secondaryKey ?? self.secondaryKey
-                )
-                return BulkChange(id: line.id, importMode: .create, status: self.status, authentication: keys)
+                let authentication =
+                    line.primaryKey.map {
+                        SignInOptions.keys(primary: $0, secondary: line.secondaryKey ?? self.signIn.secondaryKey)
+                    }
+                    ?? self.signIn.authentication
+                return BulkChange(id: line.id, importMode: .create, status: self.status, authentication: authentication)
             }
         }
-        let keys = self.keys(primary: self.primaryKey, secondary: self.secondaryKey)
         return self.many.ids.map {
-            BulkChange(id: $0, importMode: .create, status: self.status, authentication: keys)
+            BulkChange(id: $0, importMode: .create, status: self.status, authentication: self.signIn.authentication)
         }
     }
 
     private var status: String {
         self.disabled ? "disabled" : "enabled"
-    }
-
-    private func keys(primary: String?, secondary: String?) -> DeviceIdentity.Authentication {
-        // The API wants both keys or none; with one given, it serves as both.
-        .keys(primary: primary, secondary: secondary ?? primary)
     }
 }
 

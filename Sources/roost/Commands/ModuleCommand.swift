@@ -40,11 +40,7 @@ struct ModuleCreateCommand: AsyncParsableCommand {
 
     @OptionGroup var id: ModuleOptions
 
-    @Option(name: .long, help: .init("The first key, base64 of 16 to 64 bytes.", valueName: "base64"))
-    var primaryKey: String?
-
-    @Option(name: .long, help: .init("The second key, base64 of 16 to 64 bytes.", valueName: "base64"))
-    var secondaryKey: String?
+    @OptionGroup var signIn: SignInOptions
 
     @Option(name: .long, help: .init("Who manages it, in your words.", valueName: "text"))
     var managedBy: String?
@@ -52,19 +48,11 @@ struct ModuleCreateCommand: AsyncParsableCommand {
     @OptionGroup var hub: HubOptions
     @OptionGroup var output: OutputOptions
 
-    func validate() throws {
-        guard self.secondaryKey == nil || self.primaryKey != nil else {
-            throw ValidationError("Give --primary-key too.")
-        }
-    }
-
     func run() async throws {
         try await reportingErrors {
             var module = ModuleIdentity(deviceID: self.id.device, moduleID: self.id.module)
             module.managedBy = self.managedBy
-            // The API wants both keys or none; with one given, it serves as both.
-            let second = self.secondaryKey ?? self.primaryKey
-            module.authentication = .keys(primary: self.primaryKey, secondary: second)
+            module.authentication = self.signIn.authentication
             let wanted = module
             show(try await self.hub.resolve().withService { try await $0.create(wanted) }, json: self.output.json)
         }

@@ -50,6 +50,28 @@ import Testing
         #expect(try create.changes().first?.authentication == .keys(primary: "AAAA", secondary: "AAAA"))
     }
 
+    @Test func `a device signs in by keys, by a pinned certificate or by those of an authority`() throws {
+        func authentication(_ options: String...) throws -> DeviceIdentity.Authentication {
+            let command = try parse(["device", "create", "d"] + options)
+            return try #require(command as? DeviceCreateCommand).signIn.authentication
+        }
+        #expect(try authentication() == .keys(primary: nil, secondary: nil))
+        #expect(try authentication("--authority") == .byAuthority)
+        #expect(
+            try authentication("--thumbprint", "AA", "--thumbprint", "BB")
+                == .thumbprints(primary: "AA", secondary: "BB")
+        )
+        let module = try parse(["module", "create", "d", "m", "--thumbprint", "AA"])
+        let made = try #require(module as? ModuleCreateCommand).signIn.authentication
+        #expect(made == .thumbprints(primary: "AA", secondary: nil))
+        #expect(throws: (any Error).self) { try authentication("--authority", "--thumbprint", "AA") }
+        #expect(throws: (any Error).self) { try authentication("--authority", "--primary-key", "AAAA") }
+        #expect(throws: (any Error).self) { try authentication("--secondary-key", "AAAA") }
+        #expect(throws: (any Error).self) {
+            try parse(["device", "create", "--prefix", "p", "--count", "2", "--thumbprint", "AA"])
+        }
+    }
+
     @Test func `an update keeps what it does not name`() throws {
         let command = try parse(["device", "update", "d", "--primary-key", "bmV3"])
         let update = try #require(command as? DeviceUpdateCommand)

@@ -63,8 +63,8 @@ struct CreateAuthorityCommand: AsyncParsableCommand {
         commandName: "create",
         abstract: "Make a certificate authority: a root, or one below another.",
         discussion: """
-            The directory gets ca.pem, ca.key (keep it safe: whoever has it can be any device) and chain.pem, which \
-            holds what devices present behind their own certificates.
+            The directory gets ca.pem, ca.key (keep it safe: whoever has it can be any device) and, with --issuer, \
+            chain.pem, which holds what devices present behind their own certificates.
             """
     )
 
