@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import ArgumentParser
+import HubModel
 
 /// Turns errors of the administrator's commands into lines on standard error and an exit code.
 enum CommandFailure {
@@ -16,6 +17,10 @@ enum CommandFailure {
             throw error
         } catch let error as ExitCode {
             throw error
+        } catch let error as HubError {
+            // The name of its code is for programs.
+            StandardStreams.error("roost: \(error.message)\n")
+            throw ExitCode.failure
         } catch {
             for line in "\(error)".split(separator: "\n") { StandardStreams.error("roost: \(line)\n") }
             throw ExitCode.failure
