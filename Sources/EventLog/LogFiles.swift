@@ -25,7 +25,8 @@ final class LogFiles: Sendable {
         var discarded: [String] = []
         /// Whether the newest file holds the numbers of all partitions durably.
         ///
-        /// While not, nothing may be dropped: an older file might be the only one that has them.
+        /// While not, the newest closed file is the one that has them, and must stay. Older ones may go even then: on a full
+        /// disk the newest file can't be made before one of them is dropped.
         var newestIsDurable = false
         var nextEpoch: UInt32
         /// Indexes of closed files in memory, most recently used last.

@@ -7,7 +7,7 @@ import Synchronization
 extension LogFiles {
     /// The oldest closed file if time or size say that it goes; no I/O.
     static func expired(_ state: State, _ configuration: EventLogConfiguration, now: Int64) -> Closed? {
-        guard state.newestIsDurable, let oldest = state.closed.first else { return nil }
+        guard let oldest = state.closed.first, state.newestIsDurable || state.closed.count > 1 else { return nil }
         let total = state.closed.reduce(Int64(configuration.fileBytes)) { $0 + $1.bytes }
         let isOld = oldest.lastMilliseconds < now - configuration.retentionMilliseconds
         return isOld || total > configuration.retentionBytes ? oldest : nil

@@ -82,6 +82,48 @@ import Testing
         #expect(try harness.readAll(0).count == stored + 1)
     }
 
+    @Test func `a log that is opened on a full disk gets space by retention`() throws {
+        var configuration = LogHarness.configuration(partitions: 1)
+        configuration.retryMilliseconds = 0
+        configuration.freeBytesReserved = 16 << 10
+        let harness = try LogHarness(configuration)
+        var faults = FakeDisk.Faults()
+        faults.capacityBytes = 150 << 10
+        harness.disk.setFaults(faults)
+        let text = String(repeating: "x", count: 1500)
+        #expect(throws: EventLogError.storageFull) {
+            for _ in 0..<1000 { try harness.append(0, [text]) }
+        }
+        let stored = try harness.readAll(0)
+        harness.log.closeStepped()
+        harness.configuration.retentionBytes = 64 << 10
+        try harness.reopen()
+        #expect(throws: EventLogError.storageFull) { try harness.append(0, [text]) }
+        harness.log.keep()
+        let next = try harness.append(0, [text])
+        #expect(next.firstSequence == stored.last.map { $0.sequence + 1 })
+        let kept = try harness.readAll(0).map(\.sequence)
+        let first = try #require(kept.first)
+        #expect(first > 0 && kept == Array(first...next.firstSequence))
+    }
+
+    @Test func `a log that is opened on a full disk keeps the file that has its numbers`() throws {
+        var configuration = LogHarness.configuration(partitions: 1)
+        configuration.retryMilliseconds = 0
+        let harness = try LogHarness(configuration)
+        try harness.append(0, ["only"])
+        harness.log.closeStepped()
+        var faults = FakeDisk.Faults()
+        faults.capacityBytes = 1
+        harness.disk.setFaults(faults)
+        harness.configuration.retentionBytes = 1
+        try harness.reopen(now: 1_000_000_000)
+        harness.log.keep()
+        #expect(try harness.readAll(0).map(\.text) == ["only"])
+        harness.disk.setFaults(FakeDisk.Faults())
+        #expect(try harness.append(0, ["next"]).firstSequence == 1)
+    }
+
     @Test func `a log whose queue is full answers overloaded at once`() throws {
         var configuration = LogHarness.configuration()
         configuration.queueBatchesMax = 3
