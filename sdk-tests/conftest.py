@@ -4,7 +4,6 @@
 
 """Fixtures: one hub per test process, a new device per test."""
 
-import certifi
 import pytest
 
 from support.devices import make_device, make_module
@@ -74,7 +73,7 @@ def make_child():
 
 @pytest.fixture
 def service(hub, monkeypatch):
-    """A back end by the service SDK, which trusts the hub: requests takes the environment, uamqp asks certifi."""
-    monkeypatch.setattr(certifi, "where", lambda: hub.ca_file)
+    """A back end by the service SDK; its library for HTTP and that for AMQP take the authority from two variables."""
+    monkeypatch.setenv("SSL_CERT_FILE", hub.ca_file)
     with Service(hub) as made:
         yield made

@@ -8,7 +8,6 @@ import concurrent.futures
 import json
 import time
 
-import certifi
 import pytest
 import requests
 import websocket
@@ -31,7 +30,7 @@ def replayed_hub(tmp_path, monkeypatch):
     try:
         hub.start()
         # The service SDK's AMQP library takes the authority from there.
-        monkeypatch.setattr(certifi, "where", lambda: hub.ca_file)
+        monkeypatch.setenv("SSL_CERT_FILE", hub.ca_file)
         yield hub
     finally:
         hub.close()

@@ -56,8 +56,11 @@ struct Banner {
         let host = https == 443 ? file.hostName : "\(file.hostName):\(https)"
         let owner = service.replacing("HostName=\(file.hostName);", with: "HostName=\(host);")
         let authority = file.authorityFile
-        var lines = ["Try it (pip install azure-iot-device azure-iot-hub):", "", "import base64, os"]
-        if let authority { lines.append("os.environ['REQUESTS_CA_BUNDLE'] = '\(authority)'") }
+        var lines = ["Try it (pip install azure-iot-device azure-iot-hub six):", "", "import base64, os"]
+        // The service SDK's HTTP library and its AMQP library each have a variable of their own.
+        if let authority {
+            lines.append("os.environ['REQUESTS_CA_BUNDLE'] = os.environ['SSL_CERT_FILE'] = '\(authority)'")
+        }
         lines += [
             "from azure.iot.hub import IoTHubRegistryManager",
             "from azure.iot.device import IoTHubDeviceClient",
