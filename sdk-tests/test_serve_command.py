@@ -4,6 +4,7 @@
 
 """`roost serve` as a process: signals, ports, logs, certificates of one's own, mistakes in the configuration."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -11,11 +12,13 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import time
 
 import pytest
+import requests
 
 from support import tokens
 from support.devices import make_device
@@ -159,6 +162,27 @@ def test_another_number_of_partitions_is_refused_with_the_way_out(own_hub):
     done = serve("--data", str(own_hub.data), "--listen-address", own_hub.host, "--partitions", "3")
     assert done.returncode == 1
     assert "was made with 2 partitions, and 3 are asked for" in done.stderr
+
+
+def test_policies_that_are_taken_out_of_a_stopped_hub_get_new_keys(own_hub):
+    own_hub.start()
+    device = make_device(own_hub)
+    old = own_hub.key("iothubowner")
+    own_hub.stop()
+    # What docs/operating.md tells to do, by a library instead of the command.
+    with contextlib.closing(sqlite3.connect(own_hub.data / "state.sqlite")) as database, database:
+        database.execute("DELETE FROM policies")
+    own_hub.start()
+
+    def status(key: str) -> int:
+        credential = tokens.token(own_hub.host, key, policy="iothubowner")
+        return requests.get(
+            f"https://{own_hub.host}/devices/{device.id}?api-version=2021-04-12",
+            headers={"Authorization": credential}, verify=own_hub.ca_file, timeout=20,
+        ).status_code  # fmt: skip
+
+    assert status(old) == 401
+    assert status(own_hub.key("iothubowner")) == 200
 
 
 def test_a_backup_serves_the_same_devices(own_hub, tmp_path):
