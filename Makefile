@@ -10,7 +10,7 @@ SECONDS_EACH ?= 600
 ARGUMENTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint format bench bench-proton fuzz crash clean-free
+.PHONY: help run build test lint format bench bench-proton fuzz crash clean
 
 help:  ## Show this list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,5 +43,5 @@ fuzz:  ## Fuzz each decoder for SECONDS_EACH seconds (default 600).
 crash:  ## Kill the real server under load ROUNDS times and check what it acknowledged.
 	@scripts/crash $(ROUNDS)
 
-clean-free:  ## Remove build folders and the Python environment; ./roost-data stays.
+clean:  ## Remove build folders and the Python environment; ./roost-data stays.
 	rm -rf .build .build-release .build-fuzz .venv .build-results
