@@ -264,7 +264,7 @@ def test_rest_service_029_an_encoded_slash_is_no_part_of_an_id(hub):
     assert error_code(answer)
 
 
-def test_rest_service_031_rest_service_041_the_document_has_its_members_in_order(hub, device):
+def test_rest_service_031_rest_service_041_messages_070_the_document_has_its_members_in_order(hub, device):
     document = call(hub, "GET", f"/devices/{device.id}").json()
     assert list(document["authentication"]) == ["symmetricKey", "x509Thumbprint", "type"]
     assert document["capabilities"] == {"iotEdge": False}
@@ -272,6 +272,10 @@ def test_rest_service_031_rest_service_041_the_document_has_its_members_in_order
     assert document["cloudToDeviceMessageCount"] == 0
     for name in ("connectionStateUpdatedTime", "statusUpdatedTime", "lastActivityTime"):
         assert document[name].startswith("0001-01-01T00:00:00")
+    # The twin has another name for it.
+    twin = call(hub, "GET", f"/twins/{device.id}").json()
+    assert "statusUpdateTime" in twin.keys() - document.keys()
+    assert "statusUpdatedTime" in document.keys() - twin.keys()
 
 
 def test_rest_service_032_thumbprints_make_a_self_signed_device(hub):
@@ -337,7 +341,7 @@ def test_rest_service_051_messages_069_too_many_items_or_one_twice_are_refused_w
     assert call(hub, "GET", "/devices/many-0").status_code == 404
 
 
-def test_rest_service_102_every_refusal_has_the_parts_that_sdks_parse(hub, device):
+def test_rest_service_102_messages_082_every_refusal_has_the_parts_that_sdks_parse(hub, device):
     refusals = [
         call(hub, "GET", "/devices/nobody"), call(hub, "GET", "/devices", token=None), put(hub, device.id),
         call(hub, "GET", "/devices", params={"top": "x", **VERSION}), call(hub, "GET", "/no/such/route"),
@@ -345,7 +349,7 @@ def test_rest_service_102_every_refusal_has_the_parts_that_sdks_parse(hub, devic
     ]  # fmt: skip
     for answer in refusals:
         assert answer.status_code >= 400
-        assert error_code(answer)
+        assert answer.json()["Message"].startswith(f"ErrorCode:{error_code(answer)};")
 
 
 def test_connection_state_follows_the_device(hub, device):
