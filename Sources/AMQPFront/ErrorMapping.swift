@@ -68,6 +68,7 @@ extension AMQPError {
         switch reason {
         case .takenOver: self.init(.linkStolen, "The identity has connected anew.")
         case .revoked: self.init(.unauthorizedAccess, "The credential of this link was revoked.")
+        case .deleted: self.init(.notFound, "The device or module of this link was deleted.")
         case .tokenExpired: self = .accessEnded
         case .shuttingDown: self.init(.connectionForced, "The hub is shutting down; connect again later.")
         }

@@ -314,7 +314,7 @@ extension MQTTHandler: DeviceConnection {
         switch delivery {
         case .disconnect(let reason):
             // Who may no longer speak leaves no last word either, even where the connection is closing already.
-            if reason == .revoked { will = nil }
+            if reason.endsRights { will = nil }
             close(.hub(reason))
         case .desiredPatch(let notice): desiredPatchDelivered(notice)
         case .methodCall(let call): methodCallDelivered(call)

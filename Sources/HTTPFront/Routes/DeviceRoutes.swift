@@ -53,7 +53,7 @@ extension ServiceResponder {
     func serviceStatistics() -> Response {
         var writer = JSONWriter()
         writer.beginObject()
-        writer.member("connectedDeviceCount", self.hub.directory.connectedCount)
+        writer.member("connectedDeviceCount", self.hub.directory.connectedDeviceCount)
         writer.endObject()
         return .json(writer)
     }

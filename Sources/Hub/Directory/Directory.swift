@@ -191,6 +191,13 @@ public final class Directory: Sendable {
         shard(id).state.withLock { $0.presence(of: id) }
     }
 
+    /// How many devices are connected to this node; their modules do not count.
+    public var connectedDeviceCount: Int {
+        shards.reduce(0) { sum, shard in
+            sum + shard.state.withLock { $0.entries.keys.count { $0.module == nil } }
+        }
+    }
+
     /// How many identities are connected to this node.
     public var connectedCount: Int {
         shards.reduce(0) { $0 + $1.state.withLock { $0.entries.count } }
@@ -200,7 +207,11 @@ public final class Directory: Sendable {
     ///
     /// Connections that rest on one of the `keeping` slots of the identity's own credentials stay.
     public func revoke(_ id: IdentityID, keeping: [KeySlot]) {
-        end(.revoked, in: [shard(id)]) { identity in
+        revoke(id, keeping: keeping, as: .revoked)
+    }
+
+    private func revoke(_ id: IdentityID, keeping: [KeySlot], as reason: DisconnectReason) {
+        end(reason, in: [shard(id)]) { identity in
             // Where a key stays, only keys were changed: modules have keys of their own.
             let isModuleOfIt = keeping.isEmpty && id.module == nil && identity.id.device == id.device
             guard identity.id == id || isModuleOfIt else { return false }
@@ -218,7 +229,7 @@ public final class Directory: Sendable {
             guard id.module == nil else { return }
             for other in state.known.keys.filter({ $0.device == id.device }) { state.known[other] = nil }
         }
-        revoke(id, keeping: [])
+        revoke(id, keeping: [], as: .deleted)
     }
 
     /// Ends every connection that rests on a policy key which `isStillGood` does not vouch for.

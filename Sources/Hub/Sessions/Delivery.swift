@@ -20,10 +20,15 @@ public enum Delivery: Sendable, Hashable {
 public enum DisconnectReason: String, Sendable, Hashable, CaseIterable {
     /// The same identity connected anew.
     case takenOver
-    /// The identity was disabled or deleted, or the credential it signed in with was changed.
+    /// The identity was disabled, or the credential it signed in with was changed.
     case revoked
+    /// The identity, or the device whose module it is, was deleted.
+    case deleted
     /// The token's time is over.
     case tokenExpired
     /// The hub stops.
     case shuttingDown
+
+    /// Whether the identity may no longer speak, so that it leaves no will either.
+    public var endsRights: Bool { self == .revoked || self == .deleted }
 }

@@ -147,14 +147,18 @@ struct DirectoryTests {
         let (other, _) = try connect(identity("b"))
         directory.forget(ids[0])
         loop.run()
-        #expect(device.connection.deliveries == [.disconnect(.revoked)])
-        #expect(module.connection.deliveries == [.disconnect(.revoked)])
+        #expect(device.connection.deliveries == [.disconnect(.deleted)])
+        #expect(module.connection.deliveries == [.disconnect(.deleted)])
         #expect(other.connection.deliveries.isEmpty)
         // The connections end after the deletion and must not bring anything back.
         directory.remove(ids[0], connectionNumber: number)
         directory.remove(ids[1], connectionNumber: moduleNumber)
         #expect(ids.map { directory.presence(of: $0)?.isConnected } == [nil, nil, true])
         #expect(directory.connectedCount == 1)
+        #expect(directory.connectedDeviceCount == 1)
+        _ = try connect(identity("b", module: "m"))
+        #expect(directory.connectedCount == 2)
+        #expect(directory.connectedDeviceCount == 1)
     }
 
     @Test func `deleting a module forgets the module and not its device`() throws {
