@@ -7,14 +7,13 @@ that breaks in the middle: what was acknowledged is there, and each command ends
 
 import contextlib
 import threading
-import time
 
 import pytest
 from azure.iot.device.exceptions import ClientError
 from msrest.exceptions import HttpOperationError
 
 from support.clients import Client, Shape
-from support.proxy import DOWN
+from support.proxy import DOWN, UP
 from support.reading import eventually, read
 from support.services import Feedback, Service
 from support.together import start
@@ -96,7 +95,7 @@ def test_everything_at_once_with_a_network_that_breaks_in_the_middle(hub, servic
         # Without answers the clients fall silent, so that none writes in the instant of the cut: see the note in
         # test_broken_network.
         proxy.stall(DOWN)
-        time.sleep(0.3)
+        proxy.wait_for_silence(UP)
         proxy.cut()
         proxy.resume()
         for actor in actors:

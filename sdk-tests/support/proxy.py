@@ -107,6 +107,16 @@ class Proxy:
             assert time.monotonic() < deadline, f"only {self.connections} connections in {timeout} s"
             time.sleep(0.01)
 
+    def wait_for_silence(self, direction: str, seconds: float = 0.5, timeout: float = 30):
+        """Waits until nothing has gone in that direction for so long."""
+        deadline = time.monotonic() + timeout
+        relayed, since = self._relayed[direction], time.monotonic()
+        while time.monotonic() - since < seconds:
+            assert time.monotonic() < deadline, f"no silence in {timeout} s"
+            time.sleep(0.01)
+            if self._relayed[direction] != relayed:
+                relayed, since = self._relayed[direction], time.monotonic()
+
     def close(self):
         self._ended = True
         self._thread.join(10)
