@@ -14,36 +14,58 @@ import Testing
 
 /// Each load against a hub in this process: it does what it is named for, nothing fails, and its devices are gone afterwards.
 @Suite struct LiveBenchTests {
-    private static let short = ["--devices", "4", "--seconds", "0.5", "--warm-up", "0.1"]
+    private static let short = lasting(0.5)
+
+    private static func lasting(_ seconds: Double) -> [String] {
+        ["--devices", "4", "--seconds", "\(seconds)", "--warm-up", "0.1"]
+    }
+
+    /// Measures for longer each time until something was done: a busy machine may let half a second pass with nothing.
+    private static func measured(
+        _ measure: ([String]) async throws -> OperationReport
+    ) async throws -> OperationReport {
+        for seconds in [0.5, 2] {
+            let report = try await measure(lasting(seconds))
+            if report.operations > 0 { return report }
+        }
+        return try await measure(lasting(8))
+    }
 
     @Test func `twins are patched as often as answers come`() async throws {
         try await LiveHub.with { hub in
-            let command = try TwinBenchCommand.parse(Self.short + ["--window", "2", "--qos", "1"])
-            try Self.check(try await command.measured(hub.target()), "patches")
+            let report = try await Self.measured {
+                try await TwinBenchCommand.parse($0 + ["--window", "2", "--qos", "1"]).measured(hub.target())
+            }
+            try Self.check(report, "patches")
             try await Self.checkEmpty(hub)
         }
     }
 
     @Test func `devices connect and leave over and over`() async throws {
         try await LiveHub.with { hub in
-            let command = try ConnectBenchCommand.parse(Self.short + ["--parallel", "2"])
-            try Self.check(try await command.measured(hub.target()), "connects")
+            let report = try await Self.measured {
+                try await ConnectBenchCommand.parse($0 + ["--parallel", "2"]).measured(hub.target())
+            }
+            try Self.check(report, "connects")
             try await Self.checkEmpty(hub)
         }
     }
 
     @Test func `commands are sent, delivered and completed`() async throws {
         try await LiveHub.with { hub in
-            let command = try CommandBenchCommand.parse(Self.short + ["--window", "2"])
-            try Self.check(try await command.measured(hub.target()), "commands")
+            let report = try await Self.measured {
+                try await CommandBenchCommand.parse($0 + ["--window", "2"]).measured(hub.target())
+            }
+            try Self.check(report, "commands")
             try await Self.checkEmpty(hub)
         }
     }
 
     @Test func `methods are called at a rate`() async throws {
         try await LiveHub.with { hub in
-            let command = try MethodBenchCommand.parse(Self.short + ["--rate", "100"])
-            let report = try await command.measured(hub.target())
+            let report = try await Self.measured {
+                try await MethodBenchCommand.parse($0 + ["--rate", "100"]).measured(hub.target())
+            }
             try Self.check(report, "calls")
             #expect(report.perSecond < 130)
             try await Self.checkEmpty(hub)
@@ -55,7 +77,7 @@ import Testing
             let target = try hub.target(plain: true)
             let load = try TelemetryBenchCommand.parse(Self.short + ["--plain", "--keep"])
             let published = try await load.measured(target)
-            let command = try ReadBenchCommand.parse(["--plain", "--patience", "0.3"])
+            let command = try ReadBenchCommand.parse(["--plain", "--patience", "2"])
             let report = try await command.measured(target)
             #expect(report.operations >= published.publishing?.messages ?? .max)
             #expect(report.operations == UInt64(hub.running.eventCount()))
