@@ -88,6 +88,7 @@ struct ConfigurationTests {
                 "roost.yaml:1: partitionCount is no setting: did you mean eventHubEndpoints.events.partitionCount?"
             ),
             ("zzzzzzzz: 3", "configuration.md lists all"),
+            ("eventHubEndpoints:\n  fooo: 1", "configuration.md lists all"),
             (
                 "hostName: \"a_b.test\"",
                 "roost.yaml:1: hostName is \"a_b.test\": it must be host names (letters, digits, hyphens, dots) or IP addresses"

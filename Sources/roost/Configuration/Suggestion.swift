@@ -13,8 +13,9 @@ enum Suggestion {
             // Somebody may know the last word only, or have put it into the wrong group.
             let lastOfName = name.split(separator: ".").last.map { Array($0.lowercased().utf8) } ?? []
             let lastOfText = text.split(separator: ".").last.map { Array($0.lowercased().utf8) } ?? []
-            let last = lastOfText.count > 3 ? distance(lastOfText, lastOfName) + 1 : Int.max
-            let shortest = min(full, last)
+            let last = distance(lastOfText, lastOfName)
+            let isNear = lastOfText.count > 3 && last <= max(1, lastOfText.count / 4)
+            let shortest = isNear ? min(full, last + 1) : full
             if shortest < (best?.distance ?? Int.max) { best = (name, shortest) }
         }
         guard let best, best.distance <= max(2, wanted.count / 4) else { return nil }
