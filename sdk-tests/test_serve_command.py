@@ -155,6 +155,22 @@ def test_mistakes_in_the_configuration_are_told_with_line_and_value_before_anyth
     assert not (tmp_path / "data").exists()
 
 
+def test_the_printed_connection_string_names_a_port_that_sdks_do_not_expect(own_hub):
+    own_hub.flags = ("--https-port", "0")
+    own_hub.start()
+    string = own_hub.run("connection-string", "service").strip()
+    assert string.startswith(f"HostName={own_hub.host}:{own_hub.port('https')};")
+    assert string in own_hub.said().splitlines()
+
+
+def test_metrics_are_where_the_start_says(own_hub):
+    own_hub.flags = ("--set", f"listeners.metrics.address={own_hub.host}")
+    own_hub.start()
+    (url,) = re.findall(r"metrics +(http://\S+)", own_hub.said())
+    assert url == f"http://{own_hub.host}:{own_hub.port('metrics')}/metrics"
+    assert "roost_info" in requests.get(url, timeout=20).text
+
+
 def test_another_number_of_partitions_is_refused_with_the_way_out(own_hub):
     own_hub.flags = ("--partitions", "2")
     own_hub.start()

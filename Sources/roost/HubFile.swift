@@ -27,6 +27,8 @@ struct HubFile: Codable, Hashable, Sendable {
     var ports: Ports
     /// The address at which those without TLS are found from this machine.
     var plainAddress: String? = nil
+    /// The address at which metrics and health are found from this machine.
+    var metricsAddress: String? = nil
     /// The version of the program that serves, or served last.
     var version: String? = nil
     /// The shared access policies.
@@ -90,7 +92,7 @@ struct HubFile: Codable, Hashable, Sendable {
     /// - Throws: ``HubFileError/noPolicy(_:known:)``.
     func serviceConnectionString(policy name: String) throws(HubFileError) -> ConnectionString {
         let policy = try self.policy(name)
-        return .init(peer: .service(policy: policy.name), hostName: self.hostName, key: policy.primaryKey)
+        return .init(peer: .service(policy: policy.name), hostName: self.serviceHostName, key: policy.primaryKey)
     }
 
     /// The host name for service SDKs, which have no other place for a port that is not 443.

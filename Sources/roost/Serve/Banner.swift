@@ -41,20 +41,22 @@ struct Banner {
         var lines = ["  TLS        " + list([("MQTT", ports.mqtts), ("AMQP", ports.amqps), ("HTTPS", ports.https)])]
         let plain = list([("MQTT", ports.mqtt), ("AMQP", ports.amqp), ("HTTP", ports.http)])
         if !plain.isEmpty { lines.append("  plain      " + plain) }
-        if let metrics = ports.metrics { lines.append("  metrics    http://127.0.0.1:\(metrics)/metrics") }
+        if let metrics = ports.metrics {
+            let address = file.metricsAddress ?? "127.0.0.1"
+            let host = address.contains(":") ? "[\(address)]" : address
+            lines.append("  metrics    http://\(host):\(metrics)/metrics")
+        }
         return lines
     }
 
     /// A program that makes a device and sends a message as it; it works as often as it is pasted.
     private func snippet(service: String) -> [String] {
-        guard file.ports.mqtts == 8883, let https = file.ports.https else {
+        guard file.ports.mqtts == 8883, file.ports.https != nil else {
             return [
                 "The device SDKs for Python, C, C# and Java connect to port 8883 only: give --mqtts-port 8883 to use them.",
                 "",
             ]
         }
-        let host = https == 443 ? file.hostName : "\(file.hostName):\(https)"
-        let owner = service.replacing("HostName=\(file.hostName);", with: "HostName=\(host);")
         let authority = file.authorityFile
         var lines = ["Try it (pip install azure-iot-device azure-iot-hub six):", "", "import base64, os"]
         // The service SDK's HTTP library and its AMQP library each have a variable of their own.
@@ -64,7 +66,7 @@ struct Banner {
         lines += [
             "from azure.iot.hub import IoTHubRegistryManager",
             "from azure.iot.device import IoTHubDeviceClient",
-            "hub = IoTHubRegistryManager.from_connection_string('\(owner)')",
+            "hub = IoTHubRegistryManager.from_connection_string('\(service)')",
             "name, keys = 'sim-' + os.urandom(3).hex(), [base64.b64encode(os.urandom(32)).decode() for _ in range(2)]",
             "hub.create_device_with_sas(name, keys[0], keys[1], 'enabled')",
             "device = IoTHubDeviceClient.create_from_connection_string(",

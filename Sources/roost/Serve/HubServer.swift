@@ -248,6 +248,7 @@ extension HubFile {
                 metrics: listeners.port("metrics")
             ),
             plainAddress: Self.reachable(plain),
+            metricsAddress: Self.reachable(configuration.listeners.metricsAddress),
             version: RoostVersion.current,
             policies: policies.map { Policy(name: $0.name, primaryKey: $0.primaryKey, secondaryKey: $0.secondaryKey) }
         )

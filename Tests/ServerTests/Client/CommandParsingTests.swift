@@ -123,7 +123,7 @@ import Testing
         #expect(try JSONDecoder().decode(HubFile.self, from: file.encoded()) == file)
         #expect(
             try file.serviceConnectionString(policy: "service").text
-                == "HostName=h.example.com;SharedAccessKeyName=service;SharedAccessKey=c2Vydmlj"
+                == "HostName=h.example.com:8443;SharedAccessKeyName=service;SharedAccessKey=c2Vydmlj"
         )
         #expect(
             try file.eventHubConnectionString(policy: "service").text
