@@ -6,7 +6,7 @@ import Hub
 import HubModel
 import NIOHTTP1
 
-/// Which tunnels there are, and which one a request asks for (docs/wire/http.md#routes).
+/// Which tunnels there are, and which one a request asks for (docs/wire/http.md#websockets).
 struct WebSocketTunnels: Sendable {
     private static let hubPath = "/$iothub/websocket"
     private static let eventHubsPath = "/$servicebus/websocket"
