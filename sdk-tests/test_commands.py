@@ -236,6 +236,18 @@ def test_mqtt_065_what_was_not_acknowledged_comes_again_marked_as_such(service, 
         eventually(lambda: service.pending(device) == 0)
 
 
+def test_a_command_that_its_device_never_survives_ends_with_feedback(service, device):
+    with Feedback(device.hub) as feedback:
+        with subscribed(device) as peer:
+            sent = service.send(device, "crash", ack="full")
+            peer.receive()
+        for _ in range(9):
+            with device.sign_in() as peer:
+                assert mqtt.taken(peer.receive())[1] == b"crash"
+        assert feedback.wait([sent]) == {sent: ["DeliveryCountExceeded"]}
+        assert service.pending(device) == 0
+
+
 def test_a_module_takes_no_commands(hub, service, device):
     with pytest.raises(Exception, match="(?i)send failure|not.?found|argument|not supported"):
         service.sdk.send_c2d_message(f"{device.id}/modules/m", "x", {})

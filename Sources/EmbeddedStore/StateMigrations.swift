@@ -14,6 +14,7 @@ enum StateMigrations {
         migrator.registerMigration("4 who manages a module", migrate: self.moduleManagers)
         migrator.registerMigration("5 certificate authorities", migrate: self.certificateAuthorities)
         migrator.registerMigration("6 presences", migrate: EmbeddedPresenceStore.migrate)
+        migrator.registerMigration("7 locks of commands whose loss counts", migrate: CommandSchema.addLossCounts)
         return migrator
     }
 

@@ -291,7 +291,7 @@ final class MQTTHandler: ChannelDuplexHandler {
         timer = nil
         machine.connectionLost()
         publishWill()
-        session?.close()
+        session?.close(isStopping: isQuiescing)
         session = nil
         received = ByteBuffer()
         outbound = ByteBuffer()

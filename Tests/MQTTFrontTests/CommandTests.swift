@@ -211,6 +211,51 @@ import Testing
         try await expectNothing(second)
     }
 
+    @Test(arguments: ["cut", "DISCONNECT", "taken over"])
+    func `a command that ten connections in a row leave without PUBACK is over`(_ end: String) async throws {
+        let hub = try await TestHub()
+        try await subscribed(hub).cut()
+        try await hub.send("crash") { ($0.messageID, $0.acknowledgement) = ("m", .full) }
+        var older: TestClient?
+        for count in 1...10 {
+            let client = try await TestClient.signedIn(hub)
+            #expect(try await next(client, duplicate: count > 1).body == "crash")
+            try await older?.expectClosed()
+            switch end {
+            case "cut": try await client.cut()
+            case "DISCONNECT": try await client.send(.disconnect)
+            default: older = client
+            }
+        }
+        try await hub.send("after")
+        if let older { #expect(try await next(older).body == "after") }
+        let last = try await TestClient.signedIn(hub)
+        #expect(try await next(last, duplicate: older != nil).body == "after")
+        #expect(try await hub.feedback().map(\.status) == [.deliveryCountExceeded])
+    }
+
+    @Test func `a hub that stops does not count what it could not settle`() async throws {
+        let hub = try await TestHub()
+        try await subscribed(hub).cut()
+        try await hub.send("yo")
+        for count in 1...12 {
+            let client = try await TestClient.signedIn(hub)
+            #expect(try await next(client, duplicate: count > 1).body == "yo")
+            client.channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+            try await client.expectClosed()
+        }
+    }
+
+    @Test func `a filter that covers one bag only does not keep the hub busy with commands of others`() async throws {
+        let hub = try await TestHub()
+        let client = try await TestClient.signedIn(hub)
+        try await subscribe(client, "devices/d1/messages/devicebound/%24.to=")
+        try await hub.send("yo")
+        for _ in 1...5 { try await expectNothing(client) }
+        #expect(hub.commands.locks == 0)
+        try await expectPending(1, hub)
+    }
+
     @Test func `nothing is taken from the queue for a client that does not read`() async throws {
         let hub = try await TestHub()
         let client = try await subscribed(hub, qos: .atMostOnce)

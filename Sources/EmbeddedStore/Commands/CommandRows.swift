@@ -63,6 +63,13 @@ struct CommandRows {
             before: connection,
             atMilliseconds: request.milliseconds
         )
+        if let connection {
+            result.change += try self.countLosses(
+                of: request.device,
+                before: connection,
+                atMilliseconds: request.milliseconds
+            )
+        }
         let select = try self.database.cachedStatement(
             sql: """
                 SELECT position, enqueuedMilliseconds, expiresMilliseconds, deliveryCount, messageID, acknowledgement,
@@ -79,7 +86,8 @@ struct CommandRows {
         ).map { (command: try self.command($0, of: request.device), wasLocked: $0[7] as Bool) }
         let lock = try self.database.cachedStatement(
             sql: """
-                UPDATE commands SET lockToken = ?, lockConnection = ?, lockedUntilMilliseconds = ?, wasLocked = 1
+                UPDATE commands
+                SET lockToken = ?, lockConnection = ?, lockedUntilMilliseconds = ?, lossCounts = ?, wasLocked = 1
                 WHERE position = ?
                 """
         )
@@ -90,7 +98,7 @@ struct CommandRows {
                 ? max(request.untilMilliseconds, command.expiresMilliseconds) : request.untilMilliseconds
             try lock.execute(
                 arguments: [
-                    Data(token.bytes), connection, until, command.sequenceNumber,
+                    Data(token.bytes), connection, until, request.holdsUntilExpiry, command.sequenceNumber,
                 ]
             )
             result.commands.append(LockedCommand(token: token, command: command, isRedelivery: wasLocked))
@@ -100,29 +108,33 @@ struct CommandRows {
 
     func settle(_ settlement: CommandSettlement) throws -> CommandChange {
         let now = settlement.milliseconds
-        let positions: [Int64]
+        let locks: [Row]
         switch settlement.locks {
         case .one(let token):
             let statement = try self.database.cachedStatement(
                 sql: """
-                    SELECT position FROM commands WHERE lockToken = ? AND device = ? AND lockedUntilMilliseconds > ?
+                    SELECT position, lossCounts FROM commands
+                    WHERE lockToken = ? AND device = ? AND lockedUntilMilliseconds > ?
                     """
             )
-            positions = try Int64.fetchAll(statement, arguments: [Data(token.bytes), settlement.device, now])
-            guard !positions.isEmpty else { throw HubError(.messageLockLost, "The lock of the command is over.") }
+            locks = try Row.fetchAll(statement, arguments: [Data(token.bytes), settlement.device, now])
+            guard !locks.isEmpty else { throw HubError(.messageLockLost, "The lock of the command is over.") }
         case .ofConnection(let number):
             let statement = try self.database.cachedStatement(
-                sql: "SELECT position FROM commands WHERE device = ? AND lockConnection = ?"
+                sql: "SELECT position, lossCounts FROM commands WHERE device = ? AND lockConnection = ?"
             )
-            positions = try Int64.fetchAll(statement, arguments: [settlement.device, Int64(bitPattern: number)])
+            locks = try Row.fetchAll(statement, arguments: [settlement.device, Int64(bitPattern: number)])
         }
         var change = CommandChange()
-        for position in positions {
+        for lock in locks {
+            let position: Int64 = lock[0]
+            let lossCounts: Bool = lock[1]
             switch settlement.outcome {
             case .completed: change += try self.end("position = ?", [position], as: .success, now)
             case .rejected: change += try self.end("position = ?", [position], as: .rejected, now)
             case .abandoned: change += try self.abandon(position, now)
-            case .released: change += try self.unlock("position = ?", [position])
+            case .lost where lossCounts: change += try self.abandon(position, now)
+            case .released, .lost: change += try self.unlock("position = ?", [position])
             }
         }
         return change
@@ -224,6 +236,28 @@ struct CommandRows {
         guard let count = try Int.fetchAll(statement, arguments: [position]).first, count >= self.limits.deliveriesMax
         else { return CommandChange(returnedCount: 1) }
         return try self.end("position = ?", [position], as: .deliveryCountExceeded, milliseconds)
+    }
+
+    /// Counts what connections before a newer one were sent and did not settle, where that counts.
+    private func countLosses(
+        of device: String,
+        before connection: Int64,
+        atMilliseconds milliseconds: Int64
+    ) throws -> CommandChange {
+        let statement = try self.database.cachedStatement(
+            sql: """
+                UPDATE commands SET deliveryCount = deliveryCount + 1, \(Self.unlocked)
+                WHERE device = ? AND lockConnection < ? AND lossCounts
+                """
+        )
+        try statement.execute(arguments: [device, connection])
+        guard self.database.changesCount > 0 else { return CommandChange() }
+        return try self.end(
+            "device = ? AND deliveryCount >= ? AND lockToken IS NULL",
+            [device, self.limits.deliveriesMax],
+            as: .deliveryCountExceeded,
+            milliseconds
+        )
     }
 
     private func unlock(_ condition: String, _ arguments: StatementArguments) throws -> CommandChange {

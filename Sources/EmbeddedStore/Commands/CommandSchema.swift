@@ -6,6 +6,10 @@ import GRDB
 
 /// The tables of commands and feedback.
 enum CommandSchema {
+    static func addLossCounts(_ database: Database) throws {
+        try database.execute(sql: "ALTER TABLE commands ADD COLUMN lossCounts INTEGER NOT NULL DEFAULT 0")
+    }
+
     static func create(_ database: Database) throws {
         try database.execute(
             sql: """

@@ -71,7 +71,7 @@ struct FeedbackRows {
                 "UPDATE feedback SET deliveryCount = deliveryCount + 1, \(Self.unlocked) WHERE lockToken = ?",
                 [data]
             )
-        case .released:
+        case .released, .lost:
             return try self.execute("UPDATE feedback SET \(Self.unlocked) WHERE lockToken = ?", [data])
         }
     }

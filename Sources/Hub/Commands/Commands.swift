@@ -149,10 +149,10 @@ public struct Commands: Sendable {
         self.settle(.one(token), outcome, of: device, answer: answer)
     }
 
-    /// Gives back what a connection that ended has locked.
-    func release(connectionNumber: UInt64, of device: String) {
+    /// Gives back what a connection that ended has locked; `outcome` is `.lost`, or `.released` where the hub stops.
+    func giveBack(_ outcome: CommandOutcome, connectionNumber: UInt64, of device: String) {
         // Where the store can't do it, the locks time out.
-        self.settle(.ofConnection(connectionNumber), .released, of: device) { _ in }
+        self.settle(.ofConnection(connectionNumber), outcome, of: device) { _ in }
     }
 
     private func settle(

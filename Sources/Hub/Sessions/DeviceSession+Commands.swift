@@ -11,7 +11,7 @@ extension DeviceSession {
     ///
     /// A lock ends with the connection, or where the command was not settled within the lock time; with
     /// `holdsUntilExpiry` a lock lasts until the command expires instead, for protocols that deliver nothing again on
-    /// one connection. Modules have no commands. Fails with a ``HubError``: what the store suffers.
+    /// one connection and know no way to give a command back: then the end of the connection counts as one. Modules have no commands. Fails with a ``HubError``: what the store suffers.
     public func nextCommands(max: Int, holdsUntilExpiry: Bool = false) -> EventLoopFuture<[LockedCommand]> {
         guard !isClosed, identity.id.module == nil, max > 0 else { return eventLoop.makeSucceededFuture([]) }
         mayHoldCommands = true

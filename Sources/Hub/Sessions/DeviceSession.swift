@@ -162,12 +162,20 @@ public final class DeviceSession {
     }
 
     /// Tells the hub that the connection ended; called once, further calls do nothing.
-    public func close() {
+    ///
+    /// Commands that the peer did not settle come again; `isStopping` says that it is the hub that ends the connection,
+    /// so that this is no failure of the peer's.
+    public func close(isStopping: Bool = false) {
         guard !isClosed else { return }
         isClosed = true
         hub.directory.remove(identity.id, connectionNumber: connectionNumber)
         hub.methods.connectionEnded(connectionNumber)
-        if mayHoldCommands { hub.commands.release(connectionNumber: connectionNumber, of: identity.id.device) }
+        guard mayHoldCommands else { return }
+        hub.commands.giveBack(
+            isStopping ? .released : .lost,
+            connectionNumber: connectionNumber,
+            of: identity.id.device
+        )
     }
 }
 

@@ -109,6 +109,9 @@ public enum CommandOutcome: String, Sendable, Hashable, CaseIterable {
     case rejected
     /// It was given back; it is counted, and comes again until the limit is reached.
     case abandoned
-    /// Its connection ended before it was settled; it comes again and is not counted.
+    /// It could not be sent, or the hub stopped before it was settled; it comes again and is not counted.
     case released
+    /// Its connection ended before it was settled; it is counted where its lock holds until its expiry, for a device
+    /// that fails at it would get it again for ever, and comes again.
+    case lost
 }

@@ -34,7 +34,7 @@ public struct CommandLockRequest: Sendable, Hashable {
     public var max: Int
     /// When the locks time out, in milliseconds since 1970 UTC.
     public var untilMilliseconds: Int64
-    /// Whether a lock lasts until its command expires, where that is later.
+    /// Whether a lock lasts until its command expires, where that is later; its loss then counts as a delivery.
     public var holdsUntilExpiry: Bool
     /// Now, in milliseconds since 1970 UTC.
     public var milliseconds: Int64

@@ -25,7 +25,7 @@ public protocol CommandStore: Sendable {
     func enqueue(_ draft: CommandDraft, done: @escaping Answer<Command>)
 
     /// Locks the oldest commands that wait, in their order; those whose locks have timed out wait, and so do those that an
-    /// older connection of the device holds: it is over.
+    /// older connection of the device holds: it is over, and has lost them.
     ///
     /// What is over is not locked but ends as expired. A device of another generation than the wanted one has none.
     func lockNext(_ request: CommandLockRequest, done: @escaping Answer<CommandLockResult>)
@@ -33,9 +33,9 @@ public protocol CommandStore: Sendable {
     /// Settles commands that are locked.
     ///
     /// Completed and rejected ones end. An abandoned one is counted and waits at its old place, or ends where it was
-    /// given back as often as it may; a released one waits at its old place. Fails with `.messageLockLost` where a
-    /// single lock has timed out, was settled before, is another device's, or never was; a connection's locks may be
-    /// none.
+    /// given back as often as it may, and so does a lost one whose lock holds until its expiry. Any other lost one, and a
+    /// released one, waits at its old place. Fails with `.messageLockLost` where a single lock has timed out, was settled
+    /// before, is another device's, or never was; a connection's locks may be none.
     func settle(_ settlement: CommandSettlement, done: @escaping Answer<CommandChange>)
 
     /// Ends all commands of a device, those that are locked included.

@@ -30,6 +30,7 @@ private struct ModelCommand {
     var token: LockToken?
     var connection: UInt64?
     var until: Int64 = 0
+    var lossCounts = false
     var wasLocked = false
 
     /// Whether it waits, as a connection sees it for whom the locks of older ones are over.
@@ -165,6 +166,14 @@ private struct CommandHistory {
         }
     }
 
+    /// Takes back, in the model, commands that are locked and of which something holds, and counts that.
+    private mutating func lose(_ device: String, where concerns: (ModelCommand) -> Bool) {
+        let numbers = (self.commands[device] ?? []).filter { $0.token != nil && concerns($0) }.map(\.number)
+        self.unlock(device) { numbers.contains($0.number) }
+        for number in numbers { self.change(device, number) { $0.count += 1 } }
+        self.end(device, as: .deliveryCountExceeded) { numbers.contains($0.number) && $0.count >= 3 }
+    }
+
     private mutating func expire(_ device: String, for connection: UInt64? = nil) {
         let now = self.now
         self.end(device, as: .expired) { $0.expires <= now && $0.waits(now, for: connection) }
@@ -209,6 +218,9 @@ private struct CommandHistory {
             at: self.now
         )
         self.expire(device, for: connection)
+        if let connection {
+            self.lose(device) { ($0.connection ?? .max) < connection && $0.lossCounts }
+        }
         let now = self.now
         let expected = (self.commands[device] ?? []).filter { $0.waits(now, for: connection) }.prefix(max)
         #expect(result.commands.map(\.isRedelivery) == expected.map(\.wasLocked))
@@ -220,6 +232,7 @@ private struct CommandHistory {
                 command.token = locked.token
                 command.wasLocked = true
                 command.connection = connection
+                command.lossCounts = holds
                 command.until = holds ? Swift.max(now + 60, command.expires) : now + 60
             }
         }
@@ -241,21 +254,25 @@ private struct CommandHistory {
         switch outcome {
         case .completed: self.end(device, as: .success) { $0.number == target.number }
         case .rejected: self.end(device, as: .rejected) { $0.number == target.number }
-        case .released: self.unlock(device) { $0.number == target.number }
-        case .abandoned:
-            self.unlock(device) { $0.number == target.number }
-            self.change(device, target.number) { $0.count += 1 }
-            self.end(device, as: .deliveryCountExceeded) { $0.number == target.number && $0.count >= 3 }
+        case .lost where target.lossCounts: self.lose(device) { $0.number == target.number }
+        case .released, .lost: self.unlock(device) { $0.number == target.number }
+        case .abandoned: self.lose(device) { $0.number == target.number }
         }
     }
 
     private mutating func release() async throws {
         let device = self.device
         let connection: UInt64 = Bool.random(using: &self.random) ? 1 : 2
-        let change = try await self.queue.settle(.ofConnection(connection), .released, of: device, at: self.now)
-        let count = (self.commands[device] ?? []).count { $0.token != nil && $0.connection == connection }
-        #expect(change == CommandChange(returnedCount: count))
+        let outcome: CommandOutcome = Bool.random(using: &self.random) ? .released : .lost
+        let change = try await self.queue.settle(.ofConnection(connection), outcome, of: device, at: self.now)
+        let held = (self.commands[device] ?? []).filter { $0.token != nil && $0.connection == connection }
+        self.lose(device) { outcome == .lost && $0.connection == connection && $0.lossCounts }
         self.unlock(device) { $0.connection == connection }
+        let returned = (self.commands[device] ?? []).count { command in
+            held.contains { $0.number == command.number }
+        }
+        #expect(change.returnedCount == returned)
+        #expect(change.endedCount == held.count - returned)
     }
 
     private mutating func purge() async throws {
@@ -330,7 +347,7 @@ private struct CommandHistory {
                 self.feedback[index].count += 1
                 self.feedback[index].token = nil
             }
-        case .released:
+        case .released, .lost:
             for index in self.feedback.indices where self.feedback[index].token == token {
                 self.feedback[index].token = nil
             }

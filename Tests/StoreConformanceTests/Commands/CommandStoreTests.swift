@@ -246,6 +246,54 @@ struct CommandStoreTests {
         #expect(again[0].token != locked[0].token)
     }
 
+    @Test func `a command that connections lose comes again until that was too often, where its lock says so`()
+        async throws
+    {
+        let queue = try CommandFixture()
+        try await queue.create("d")
+        try await queue.enqueue("a", .full)
+        try await queue.enqueue("b")
+        for count in 0..<10 {
+            let locked = try await queue.lock(connection: UInt64(count), holds: true).commands
+            #expect(locked.map(\.command.message.messageID) == ["a", "b"])
+            #expect(locked.map(\.command.deliveryCount) == [count, count > 0 ? count - 1 : 0])
+            // The second one is not the device's fault once.
+            if count == 0 { try await queue.settle(locked[1].token, .released) }
+            let change = try await queue.settle(.ofConnection(UInt64(count)), .lost)
+            #expect(change.endedCount == (count < 9 ? 0 : 1))
+        }
+        #expect(try await queue.ids(connection: 20) == ["b"])
+        #expect(try await queue.feedback()?.records.map(\.status) == [.deliveryCountExceeded])
+    }
+
+    @Test func `a newer connection counts what an older one has lost, where its lock says so`() async throws {
+        let queue = try CommandFixture()
+        try await queue.create("d")
+        try await queue.enqueue("a", .negative)
+        try await queue.enqueue("b")
+        _ = try await queue.lock(max: 1, connection: 1, holds: true)
+        _ = try await queue.lock(max: 1, connection: 1)
+        for count in 1...9 {
+            let locked = try await queue.lock(connection: UInt64(count + 1), holds: true).commands
+            #expect(locked.map(\.command.deliveryCount) == [count, count - 1])
+        }
+        let last = try await queue.lock(connection: 11, holds: true)
+        #expect(last.commands.map(\.command.message.messageID) == ["b"])
+        #expect(last.change == CommandChange(endedCount: 1, feedbackCount: 1))
+        #expect(try await queue.settle(.ofConnection(10), .lost) == CommandChange())
+        #expect(try await queue.feedback()?.records.map(\.status) == [.deliveryCountExceeded])
+    }
+
+    @Test func `messages 024 what an AMQP connection loses is not counted`() async throws {
+        let queue = try CommandFixture()
+        try await queue.create("d")
+        try await queue.enqueue("a")
+        for connection: UInt64 in 1...20 {
+            #expect(try await queue.lock(connection: connection).commands.map(\.command.deliveryCount) == [0])
+            if connection.isMultiple(of: 2) { try await queue.settle(.ofConnection(connection), .lost) }
+        }
+    }
+
     @Test func `a connection's locks are settled together and it may have none`() async throws {
         let queue = try CommandFixture()
         try await queue.create("d", "e")
