@@ -78,7 +78,8 @@ final class TopicScope {
         if subscriptions.held.contains(where: { Self.covers(Self.levels($0.filter), methods) }) {
             interests.insert(.methods)
         }
-        if !isModule, subscriptions.granted(for: HubTopic.command(bag: "%24.to=").printed(in: self)) != nil {
+        // A bag that no filter can spell out: one that covers a single bag would cover no command that there is.
+        if !isModule, subscriptions.granted(for: HubTopic.command(bag: "\0").printed(in: self)) != nil {
             interests.insert(.commands)
         }
         return interests
