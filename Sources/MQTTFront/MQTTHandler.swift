@@ -57,6 +57,8 @@ final class MQTTHandler: ChannelDuplexHandler {
     var commands = CommandFlow()
     /// What was sent since the client stopped taking it.
     var bytesUnread = 0
+    /// True once the client has closed: what it sent before is all there will be.
+    private var isPeerGone = false
 
     private var timer: Scheduled<Void>?
     private var timerAt: Duration?
@@ -94,6 +96,7 @@ final class MQTTHandler: ChannelDuplexHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        decodeTheRest()
         if !isClosing { logEnd(.peerClosed) }
         finish()
         context.fireChannelInactive()
@@ -105,12 +108,16 @@ final class MQTTHandler: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // Many clients end their TLS connections without the good-bye of TLS.
+        decodeTheRest()
         close(.transport(error))
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
-        case ChannelEvent.inputClosed: close(.peerClosed)
+        case ChannelEvent.inputClosed:
+            decodeTheRest()
+            close(.peerClosed)
         case is ChannelShouldQuiesceEvent:
             isQuiescing = true
             closeIfQuiet()
@@ -192,7 +199,7 @@ final class MQTTHandler: ChannelDuplexHandler {
         guard !isDecoding else { return }
         isDecoding = true
         defer { isDecoding = false }
-        while machine.mayDecode, !isClosing, stall == nil {
+        while machine.mayDecode || isPeerGone && machine.isConnected, !isClosing, stall == nil {
             do throws(MQTTError) {
                 guard let header = try FixedHeader.peek(at: received, packetSizeMax: machine.packetSizeMax) else {
                     break
@@ -217,6 +224,15 @@ final class MQTTHandler: ChannelDuplexHandler {
         }
         // Gives the read buffer back, so that the channel may use it again.
         if received.readableBytes == 0 || isClosing { received = ByteBuffer() }
+    }
+
+    /// Takes what the client sent before it closed and what had to wait for acknowledgements, which nobody waits for now:
+    /// messages at QoS 0 may be among it, and the DISCONNECT that discards the will. [MQTT-3.14.4-3]
+    private func decodeTheRest() {
+        guard !isClosing, !isQuiescing, received.readableBytes > 0 else { return }
+        isPeerGone = true
+        decode()
+        publishBatch()
     }
 
     /// Makes the buffer as large as the packet that it begins with, once: not with each read that brings a part of it.

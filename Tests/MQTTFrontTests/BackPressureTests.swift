@@ -159,6 +159,32 @@ import Testing
         try await client.expectClosed()
     }
 
+    @Test(arguments: [true, false], ["closes", "breaks off", "half closes"])
+    func `mqtt 032 what waits undecoded when the client closes is taken, with the DISCONNECT that discards the will`(
+        _ saysGoodbye: Bool,
+        _ end: String
+    ) async throws {
+        var limits = MQTTFrontLimits()
+        limits.connection.acknowledgementsPendingMax = 2
+        let hub = try await TestHub(limits: limits)
+        let topic = ByteBuffer(string: "devices/d1/messages/events/")
+        let will = Connect.Will(topic: topic, payload: ByteBuffer(string: "will"))
+        let client = try await TestClient.signedIn(hub, will: will)
+        hub.events.mode = .held
+        var bytes = ByteBuffer()
+        for id in 1...4 { try Packet.telemetry("\(id)", id: UInt16(id)).encode(into: &bytes) }
+        if saysGoodbye { try Packet.disconnect.encode(into: &bytes) }
+        try await client.send(bytes)
+        switch end {
+        case "closes": try await client.cut()
+        case "breaks off": client.channel.pipeline.fireErrorCaught(ChannelError.inputClosed)
+        default: client.channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        }
+        try await client.expectClosed()
+        hub.events.release()
+        #expect(try hub.storedEvents().map(\.bodyText) == ["1", "2", "3", "4"] + (saysGoodbye ? [] : ["will"]))
+    }
+
     // MARK: Storage that fails
 
     @Test func `while nothing can be stored the connection waits unread, and goes on when it can`() async throws {
