@@ -165,7 +165,12 @@ final class MQTTHandler: ChannelDuplexHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable { bytesUnread = 0 }
+        let isWritable = context.channel.isWritable
+        if isWritable { bytesUnread = 0 }
+        if readIsHeld {
+            // The same rule as in `read(context:)`, for a connection that was held back by something else before.
+            isWritable ? machine.readingPaused(now: now) : machine.readingResumed(now: now)
+        }
         resume()
         askForCommands()
         context.fireChannelWritabilityChanged()

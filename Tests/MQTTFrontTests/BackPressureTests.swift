@@ -98,6 +98,27 @@ import Testing
         try await client.expectClosed()
     }
 
+    @Test func `a client that stops taking its answers while the hub does not read it ends by its keep-alive, too`()
+        async throws
+    {
+        var limits = MQTTFrontLimits()
+        limits.connection.acknowledgementsPendingMax = 1
+        let hub = try await TestHub(limits: limits)
+        let client = try await TestClient.signedIn(hub, keepAliveSeconds: 10)
+        hub.events.mode = .held
+        try await client.publish()
+        #expect(try await askToRead(client) == false)
+        await client.advance(seconds: 100)
+        #expect(await client.isOpen())
+        try await client.channel.testingEventLoop.executeInContext {
+            client.channel.isWritable = false
+            client.channel.pipeline.fireChannelWritabilityChanged()
+        }
+        hub.events.release()
+        await client.advance(seconds: 30)
+        try await client.expectClosed()
+    }
+
     @Test func `a client that takes its answers again is read again`() async throws {
         let hub = try await TestHub()
         let client = try await TestClient.signedIn(hub)
