@@ -35,9 +35,9 @@ enum HubTopic: Equatable {
     static func parse(_ topic: ByteBuffer, in scope: TopicScope) -> HubTopic? {
         if let bag = scope.telemetryBag(of: topic) { return .telemetry(bag: bag) }
         let text = String(buffer: topic)
-        guard text.hasPrefix("$iothub/") else { return nil }
+        guard text.utf8.starts(with: "$iothub/".utf8) else { return nil }
         let (path, query) = split(text)
-        let levels = path.split(separator: "/", omittingEmptySubsequences: false)
+        let levels = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map(Substring.init)
         switch (levels.count, levels.dropFirst().first) {
         case (4, "methods"):
             guard levels[2] == "res", let id = query.requestID else { return nil }
@@ -90,23 +90,28 @@ enum HubTopic: Equatable {
         var version: Int64?
     }
 
+    /// No properties have this version: what a condition that is no number stands for, for it must not be taken for none.
+    private static let versionOfNothing: Int64 = -1
+
     /// Divides `path/?query`, where the slash before the question mark may be missing.
+    ///
+    /// Looks at bytes: a request id may begin with something that would make one character of it and the sign before it.
     private static func split(_ text: String) -> (Substring, Query) {
-        guard let mark = text.firstIndex(of: "?") else {
-            return (text.last == "/" ? text.dropLast() : text[...], Query())
-        }
-        var path = text[..<mark]
-        if path.last == "/" { path.removeLast() }
+        let bytes = text.utf8
+        let mark = bytes.firstIndex(of: UInt8(ascii: "?"))
+        var path = bytes[..<(mark ?? bytes.endIndex)]
+        if path.last == UInt8(ascii: "/") { path.removeLast() }
         var query = Query()
-        for pair in text[text.index(after: mark)...].split(separator: "&") {
-            guard let equals = pair.firstIndex(of: "=") else { continue }
-            let value = pair[pair.index(after: equals)...]
-            switch pair[..<equals].lowercased() {
+        guard let mark else { return (Substring(path), query) }
+        for pair in bytes[bytes.index(after: mark)...].split(separator: UInt8(ascii: "&")) {
+            guard let equals = pair.firstIndex(of: UInt8(ascii: "=")) else { continue }
+            let value = Substring(pair[pair.index(after: equals)...])
+            switch Substring(pair[..<equals]).lowercased() {
             case "$rid": query.requestID = query.requestID ?? String(value)
-            case "$version": query.version = query.version ?? Int64(value)
+            case "$version": query.version = query.version ?? Int64(value) ?? versionOfNothing
             default: continue
             }
         }
-        return (path, query)
+        return (Substring(path), query)
     }
 }

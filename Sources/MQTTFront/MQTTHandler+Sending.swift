@@ -43,11 +43,12 @@ extension MQTTHandler {
         guard let scope else { return }
         let name = topic.printed(in: scope)
         guard machine.subscriptions.granted(for: name) != nil else { return }
+        // Only a request id that fills its topic can make the answer's topic too long.
+        guard name.utf8.count <= Int(UInt16.max) else { return close(.topicForbidden) }
         do throws(MQTTError) {
             try Publish(topic: ByteBuffer(string: name), payload: payload).encode(into: &outbound)
         } catch {
-            // Only a request id that fills its topic can make the answer's topic too long.
-            close(.topicForbidden)
+            preconditionFailure("a PUBLISH that can't be written: \(error)")
         }
     }
 

@@ -52,8 +52,8 @@ extension MQTTHandler {
                 self.send(.twinResponse(status: 204, requestID: requestID, version: version), ByteBuffer())
             case .failure(let error):
                 let refusal = ErrorMapping.twinRefusal(for: error)
-                // Without an answer only the missing PUBACK tells the client that the hub could not store it.
-                guard requestID != nil || !refusal.isServerFault else { return self.close(.storageFailed) }
+                // Without an answer only the missing PUBACK tells the client that the hub could not take it now.
+                guard requestID != nil || !refusal.mayPass else { return self.close(.storageFailed) }
                 if let acknowledgement { self.owedNoMore(acknowledgement) }
                 guard let requestID else { break }
                 self.sendRefusal(refusal, requestID: requestID)
@@ -89,8 +89,8 @@ struct TwinRefusal {
     /// A sentence.
     var message: String
 
-    /// Whether the client could do nothing about it.
-    var isServerFault: Bool { status >= 500 }
+    /// Whether the same request may succeed later.
+    var mayPass: Bool { status >= 500 || status == 429 }
 
     /// The body; the SDK for Node decides by `errorCode` alone, and shows `message`.
     func body(nowMilliseconds: Int64) -> ByteBuffer {

@@ -78,6 +78,6 @@ struct SignInRequest {
         }
         let name = "model-id="
         let parameter = text.split(whereSeparator: { $0 == "&" || $0 == "/" }).first { $0.hasPrefix(name) }
-        return parameter.flatMap { PercentEncoding.decode($0.dropFirst(name.count)) }
+        return parameter.flatMap { PercentEncoding.decode($0.dropFirst(name.count)) }.flatMap { $0.isEmpty ? nil : $0 }
     }
 }

@@ -71,6 +71,18 @@ import Testing
             topic: "$iothub/twin/PATCH/properties/reported/?$rid=7&$version=12",
             expected: .reportedPatch(requestID: "7", version: 12)
         ),
+        // A condition that no version meets, not one that is missing.
+        Reading(
+            topic: "$iothub/twin/PATCH/properties/reported/?$rid=7&$version=new",
+            expected: .reportedPatch(requestID: "7", version: -1)
+        ),
+        Reading(
+            topic: "$iothub/twin/PATCH/properties/reported/?$version=99999999999999999999&$rid=&$version=1",
+            expected: .reportedPatch(requestID: "", version: -1)
+        ),
+        // Signs that join with the one before them.
+        Reading(topic: "$iothub/twin/GET/?$rid=\u{338}x", expected: .twinRead(requestID: "\u{338}x")),
+        Reading(topic: "$iothub/twin/GET/?$rid=\u{301}&x=1", expected: .twinRead(requestID: "\u{301}")),
         Reading(
             topic: "$iothub/twin/PATCH/properties/reported/",
             expected: .reportedPatch(requestID: nil, version: nil)

@@ -238,9 +238,11 @@ import Testing
             #expect(event.annotations["dt-dataschema"] == "dtmi:com:example;1")
             #expect(event.annotations["dt-subject"] == "c1")
         }
-        let plain = try await event("%24.sub=c1")
-        #expect(plain.annotations["dt-dataschema"] == nil)
-        #expect(plain.annotations["dt-subject"] == nil)
+        for tail in ["/?api-version=1", "/?api-version=1&model-id="] {
+            let plain = try await event("%24.sub=c1", tail: tail)
+            #expect(plain.annotations["dt-dataschema"] == nil)
+            #expect(plain.annotations["dt-subject"] == nil)
+        }
     }
 
     @Test func `mqtt 060 a thousand messages in flight are acknowledged and stored in order`() async throws {

@@ -70,7 +70,11 @@ import Testing
     @Test func `mqtt 081 a stale version is refused with an error body`() async throws {
         let hub = try await TestHub()
         let client = try await self.client(hub, Self.answers)
-        for (version, status) in [(1, "204/?$rid=r&$version=2"), (1, "412/?$rid=r"), (2, "204/?$rid=r&$version=3")] {
+        let cases = [
+            ("1", "204/?$rid=r&$version=2"), ("1", "412/?$rid=r"), ("one", "412/?$rid=r"),
+            ("2", "204/?$rid=r&$version=3"),
+        ]
+        for (version, status) in cases {
             let topic = Self.reports + "?$rid=r&$version=\(version)"
             try await client.send(.telemetry(#"{"a":1}"#, id: 0, topic: topic))
             let answer = try await self.next(client)
@@ -78,6 +82,20 @@ import Testing
             guard status.hasPrefix("412") else { continue }
             #expect(try JSONDocument(parsing: answer.body).root["errorCode"]?.int == 412_001)
         }
+    }
+
+    @Test func `a report that nobody would be told is not taken closes the connection unacknowledged`() async throws {
+        let hub = try await TestHub()
+        let client = try await self.client(hub, Self.answers)
+        // As many as may be open, and one more, before the store can answer any.
+        var bytes = ByteBuffer()
+        let countMax = hub.hub.limits.twinRequestsPerConnectionMax
+        for number in 0...countMax {
+            try Packet.telemetry("{}", id: number < countMax ? 0 : 7, topic: Self.reports).encode(into: &bytes)
+        }
+        try await client.send(bytes)
+        try await client.expectClosed()
+        #expect(try await client.receivedBytes().isEmpty)
     }
 
     @Test(arguments: ["{", "[1]", "\"x\"", #"{"$version":3}"#, #"{"a.b":1}"#])
