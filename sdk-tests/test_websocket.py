@@ -51,6 +51,38 @@ def test_mqtt_036_packets_and_frames_need_not_coincide(device):
     assert [event.body for event in events] == [b"1", b"2", b"3"]
 
 
+def test_a_device_may_send_more_once_it_has_signed_in(device):
+    connection = tunnel(device.hub, "/$iothub/websocket", "mqtt")
+    connection.send_binary(device.connect_packet(clean=True))
+    assert receive(connection, 4) == b"\x20\x02\x00\x00"
+    for number in range(1, 9):
+        connection.send_binary(mqtt.publish(device.topic, bytes(100_000), packet_id=number))
+    assert receive(connection, 32) == b"".join(b"\x40\x02\x00%c" % number for number in range(1, 9))
+    connection.close()
+
+
+def test_a_stranger_may_not_send_much(hub):
+    connection = tunnel(hub, "/$iothub/websocket", "mqtt")
+    # The begin of a frame of 1 MiB, whose end never comes.
+    begin = b"\x82\xff" + (1 << 20).to_bytes(8, "big") + bytes(4 + 300_000)
+    try:
+        connection.sock.sendall(begin)
+        while connection.sock.recv(65_536):
+            pass
+    except TimeoutError:
+        pytest.fail("the connection stays open")
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize(("sent", "answer"), [(1000, 1000), (4000, 4000), (1006, 1002), (5, 1002), (None, 1000)])
+def test_a_closing_frame_is_answered_with_its_code_where_that_may_be_sent(hub, sent, answer):
+    connection = tunnel(hub, "/$iothub/websocket", "mqtt")
+    connection.send(b"" if sent is None else sent.to_bytes(2, "big"), websocket.ABNF.OPCODE_CLOSE)
+    opcode, data = connection.recv_data(control_frame=True)
+    assert (opcode, data) == (websocket.ABNF.OPCODE_CLOSE, answer.to_bytes(2, "big"))
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -22,6 +22,8 @@ public struct HTTPFrontLimits: Sendable, Hashable {
     public var idleTimeout: TimeAmount = .seconds(60)
     /// The largest WebSocket frame that is taken, in bytes.
     public var webSocketFrameBytesMax = 2 * 1024 * 1024
+    /// How many bytes may come through a WebSocket before its peer has signed in; beyond it the connection is closed.
+    public var webSocketBytesBeforeSignInMax = 256 * 1024
 
     /// The defaults.
     public init() {}

@@ -215,17 +215,44 @@ struct ConnectionTests {
             let huge: [UInt8] = [0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4]
             for bad in [
                 unmasked, huge, self.frame(0x81, "text"), self.frame(0xC2, "rsv"), self.frame(0x83, "opcode"),
-                self.frame(0x88, ""),
+                self.frame(0x88, ""), self.frame(0x80, "continues nothing"),
+                self.frame(0x02, "not done") + self.frame(0x82, "begins anew"),
+                self.frame(0x02, "not done") + self.frame(0x80, "done") + self.frame(0x80, "more"),
             ] {
                 let answer = try await self.exchange(test, [request, bad])
                 #expect(answer.contains("101 "))
             }
+            let parts =
+                self.frame(0x02, "in ") + self.frame(0x89, "ping ") + self.frame(0x00, "three ")
+                + self.frame(0x80, "parts")
+            let whole = try await self.exchange(test, [request, parts], until: "parts")
+            for part in ["in ", "ping ", "three ", "parts"] { #expect(whole.contains(part)) }
             let ping = try await self.exchange(
                 test,
                 [request, self.frame(0x89, "are you there")],
                 until: "are you there"
             )
             #expect(ping.contains("are you there"))
+        }
+    }
+
+    @Test func `what comes through a tunnel before its peer has signed in is bounded, unfinished frames too`()
+        async throws
+    {
+        var limits = HTTPFrontLimits()
+        limits.webSocketBytesBeforeSignInMax = 1_000
+        try await TestHub.with(tunnels: Self.echo, limits: limits) { test in
+            let request = Array(self.upgrade("/$iothub/websocket", "AMQPWSB10").utf8)
+            let few = try await self.exchange(
+                test,
+                [request, self.frame(0x82, String(repeating: "x", count: 100)), self.frame(0x82, "in time")],
+                until: "in time"
+            )
+            #expect(few.contains("in time"))
+            let unfinished: [UInt8] = [0x82, 0xFF, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4]
+            // Returns when the server closes.
+            let many = try await self.exchange(test, [request, unfinished + [UInt8](repeating: 0, count: 1_000)])
+            #expect(many.contains("101 "))
         }
     }
 }

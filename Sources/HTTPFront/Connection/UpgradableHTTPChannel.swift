@@ -131,7 +131,11 @@ struct UpgradableHTTPChannel: HTTPChannelHandler {
                 }
                 do {
                     try Self.forgetFirstRequest(channel)
-                    try channel.pipeline.syncOperations.addHandler(WebSocketTunnelHandler())
+                    let pipeline = channel.pipeline.syncOperations
+                    let decoder = try pipeline.handler(type: ByteToMessageHandler<WebSocketFrameDecoder>.self)
+                    let bound = UnauthenticatedTunnelHandler(bytesMax: self.limits.webSocketBytesBeforeSignInMax)
+                    try pipeline.addHandler(bound, position: .before(decoder))
+                    try pipeline.addHandler(WebSocketTunnelHandler())
                 } catch {
                     return channel.eventLoop.makeFailedFuture(error)
                 }

@@ -7,13 +7,16 @@ import NIOWebSocket
 
 /// Makes a WebSocket look like a socket: what arrives in binary frames goes up as bytes, what comes down leaves in them.
 ///
-/// The front above can't tell it from TCP. Frames of one message need no joining, for the bytes are a stream.
+/// The front above can't tell it from TCP. Frames of one message need no joining, for the bytes are a stream; but they
+/// must come as RFC 6455, 5.4 has them.
 final class WebSocketTunnelHandler: ChannelDuplexHandler {
     typealias InboundIn = WebSocketFrame
     typealias InboundOut = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = WebSocketFrame
 
+    /// Whether a message has begun whose last frame has not come.
+    private var isInMessage = false
     private var hasSentClose = false
     private var isQuiescing = false
 
@@ -24,18 +27,29 @@ final class WebSocketTunnelHandler: ChannelDuplexHandler {
             return self.end(context, .protocolError)
         }
         switch frame.opcode {
-        case .binary, .continuation:
+        case .binary where !self.isInMessage, .continuation where self.isInMessage:
+            self.isInMessage = !frame.fin
             context.fireChannelRead(self.wrapInboundOut(frame.unmaskedData))
         case .ping:
             let pong = WebSocketFrame(fin: true, opcode: .pong, data: frame.unmaskedData)
             context.writeAndFlush(self.wrapOutboundOut(pong), promise: nil)
         case .pong: break
         case .connectionClose:
-            var payload = frame.unmaskedData
-            self.end(context, payload.readWebSocketErrorCode() ?? .normalClosure)
+            self.end(context, Self.answer(toClose: frame.unmaskedData))
         default:
-            // Text on a binary sub-protocol.
+            // Text on a binary sub-protocol, or a frame that may not follow the one before it.
             self.end(context, .protocolError)
+        }
+    }
+
+    /// The code that answers a closing frame: the peer's own, if it is one that may be sent. (RFC 6455, 5.5.1 and 7.4)
+    private static func answer(toClose payload: ByteBuffer) -> WebSocketErrorCode {
+        var payload = payload
+        guard payload.readableBytes > 0 else { return .normalClosure }
+        guard let code = payload.readWebSocketErrorCode() else { return .protocolError }
+        switch UInt16(webSocketErrorCode: code) {
+        case 1000...1003, 1007...1014, 3000...4999: return code
+        default: return .protocolError
         }
     }
 

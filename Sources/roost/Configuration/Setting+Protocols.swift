@@ -194,6 +194,12 @@ extension Setting {
             65_536...16_777_216,
             "The largest WebSocket frame that is taken."
         ),
+        .number(
+            "http.webSocketBytesBeforeSignIn",
+            \.http.webSocketBytesBeforeSignInMax,
+            16_384...16_777_216,
+            "Bytes that may come through a WebSocket before its client has signed in."
+        ),
     ]
 
     private static let amqpEngine: [Setting] = [
