@@ -16,6 +16,9 @@ public struct MQTTLimits: Hashable, Sendable {
     /// Filters in one SUBSCRIBE or UNSUBSCRIBE.
     public var filtersPerPacketMax = 64
 
+    /// Bytes of one filter, for an idle connection keeps it; a longer one closes.
+    public var filterBytesMax = 2_048
+
     /// Filters held by one connection; a SUBSCRIBE beyond it closes.
     public var subscriptionsMax = 64
 

@@ -16,6 +16,8 @@ enum ConnectionEnd {
     case topicUnsupported
     /// A SUBSCRIBE to a filter that covers nothing the hub sends to this client.
     case filterForbidden
+    /// A SUBSCRIBE to a filter over the limit.
+    case filterTooLong
     /// A message over the limit.
     case messageTooLarge
     /// A property bag over the limit.
@@ -45,7 +47,7 @@ enum ConnectionEnd {
         case .session(.connectTimedOut): "mqtt_connect_timeout"
         case .session: "mqtt_protocol"
         case .topicForbidden, .topicUnsupported, .filterForbidden: "mqtt_topic"
-        case .messageTooLarge, .tooManyProperties: "mqtt_too_large"
+        case .messageTooLarge, .tooManyProperties, .filterTooLong: "mqtt_too_large"
         case .storageFailed: "mqtt_storage"
         case .unread: "mqtt_unread"
         }
@@ -60,6 +62,7 @@ extension ConnectionEnd: CustomStringConvertible {
         case .topicForbidden: "PUBLISH to a topic that is not the client's"
         case .topicUnsupported: "PUBLISH to a topic that this hub does not serve yet"
         case .filterForbidden: "SUBSCRIBE to a filter that covers nothing of the client's"
+        case .filterTooLong: "filter too long"
         case .messageTooLarge: "message too large"
         case .tooManyProperties: "too many properties"
         case .storageFailed: "messages can't be stored"

@@ -91,6 +91,8 @@ extension MQTTHandler {
         guard packet.requests.allSatisfy({ scope.isWellFormed(filter: $0.filter) }) else {
             return malformedReceived(.topicFilterInvalid)
         }
+        let bytesMax = front.limits.connection.filterBytesMax
+        guard packet.requests.allSatisfy({ $0.filter.utf8.count <= bytesMax }) else { return close(.filterTooLong) }
         // No 0x80: SDKs would wait for ever, while a closed connection tells (docs/wire/mqtt.md#subscribe).
         guard packet.requests.allSatisfy({ scope.accepts(filter: $0.filter) }) else { return close(.filterForbidden) }
         // The PUBACKs of one batch stand next to each other in the queue.

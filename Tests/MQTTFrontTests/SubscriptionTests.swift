@@ -104,6 +104,16 @@ import Testing
         topic: "$iothub/twin/PATCH/properties/reported/?$rid=1"
     )
 
+    @Test func `a filter that is longer than any that an SDK sends closes the connection`() async throws {
+        let hub = try await TestHub()
+        let prefix = "devices/d1/messages/devicebound/"
+        let client = try await TestClient.signedIn(hub)
+        try await client.send(.subscribe(1, prefix + String(repeating: "x", count: 2_048 - prefix.utf8.count)))
+        #expect(try await client.receive() == .suback(Suback(packetID: 1, returnCodes: [1])))
+        try await client.send(.subscribe(2, prefix + String(repeating: "x", count: 2_049 - prefix.utf8.count)))
+        try await client.expectClosed()
+    }
+
     @Test func `mqtt 044 a kept session has its filters after a reconnect, without a new SUBSCRIBE`() async throws {
         let hub = try await TestHub()
         try await leave(hub)

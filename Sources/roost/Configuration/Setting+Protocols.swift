@@ -38,6 +38,7 @@ extension Setting {
             1...10_000,
             "Filters in one SUBSCRIBE."
         ),
+        .number("mqtt.filterBytes", \.mqtt.connection.filterBytesMax, 512...65_535, "The longest filter."),
         .number("mqtt.subscriptions", \.mqtt.connection.subscriptionsMax, 1...10_000, "Filters of one connection."),
         .seconds(
             "mqtt.signInSeconds",
@@ -76,6 +77,24 @@ extension Setting {
             \.mqtt.stallTimeout,
             1...86_400,
             "How long a connection whose messages can't be stored is kept before it is closed."
+        ),
+        .milliseconds(
+            "mqtt.stallRetryMilliseconds",
+            \.mqtt.stallRetryDelay,
+            10...60_000,
+            "How long after messages could not be stored the next attempt is made."
+        ),
+        .milliseconds(
+            "mqtt.commandRetryMilliseconds",
+            \.mqtt.commandRetryDelay,
+            10...60_000,
+            "How long after commands could not be handed out or settled the next attempt is made."
+        ),
+        .number(
+            "mqtt.signInAttempts",
+            \.mqtt.signInAttemptsMax,
+            1...100,
+            "How often a sign-in is begun anew because something was revoked while it ran."
         ),
         .number(
             "mqtt.bytesUnread",

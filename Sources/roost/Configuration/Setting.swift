@@ -105,6 +105,27 @@ extension Setting {
         )
     }
 
+    static func milliseconds(
+        _ path: String,
+        _ place: Place<Duration>,
+        _ range: ClosedRange<Int>,
+        _ help: String
+    ) -> Setting {
+        Setting(
+            path: path,
+            flag: nil,
+            expected: "a whole number from \(range.lowerBound) to \(range.upperBound)",
+            isList: false,
+            help: help,
+            read: { String(Int($0[keyPath: place] / .milliseconds(1))) },
+            write: { configuration, values in
+                guard let value = values.first.flatMap({ Int($0) }), range.contains(value) else { return false }
+                configuration[keyPath: place] = .milliseconds(value)
+                return true
+            }
+        )
+    }
+
     static func boolean(
         _ path: String,
         _ place: Place<Bool>,
