@@ -36,6 +36,8 @@ enum HubTopic: Equatable {
         if let bag = scope.telemetryBag(of: topic) { return .telemetry(bag: bag) }
         let text = String(buffer: topic)
         guard text.utf8.starts(with: "$iothub/".utf8) else { return nil }
+        // [MQTT-3.3.2-2] An answer would have the same request id in its topic.
+        guard !text.utf8.contains(where: { $0 == UInt8(ascii: "+") || $0 == UInt8(ascii: "#") }) else { return nil }
         let (path, query) = split(text)
         let levels = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map(Substring.init)
         switch (levels.count, levels.dropFirst().first) {

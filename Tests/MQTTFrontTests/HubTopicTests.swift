@@ -80,6 +80,10 @@ import Testing
             topic: "$iothub/twin/PATCH/properties/reported/?$version=99999999999999999999&$rid=&$version=1",
             expected: .reportedPatch(requestID: "", version: -1)
         ),
+        // No topic of a PUBLISH holds a wildcard, but for properties and ids.
+        Reading(topic: "$iothub/twin/GET/?$rid=a+b", expected: nil),
+        Reading(topic: "$iothub/twin/PATCH/properties/reported/?$rid=#", expected: nil),
+        Reading(topic: "$iothub/methods/res/+1/?$rid=1", expected: nil),
         // Signs that join with the one before them.
         Reading(topic: "$iothub/twin/GET/?$rid=\u{338}x", expected: .twinRead(requestID: "\u{338}x")),
         Reading(topic: "$iothub/twin/GET/?$rid=\u{301}&x=1", expected: .twinRead(requestID: "\u{301}")),
