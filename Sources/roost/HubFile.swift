@@ -3,8 +3,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import FoundationEssentials
+import Glibc
 import HubClient
 import HubModel
+import HubTransport
 
 /// What a serving hub leaves in its data directory for the commands that talk to it: `hub.json`, readable by the owner only.
 ///
@@ -67,14 +69,15 @@ struct HubFile: Codable, Hashable, Sendable {
     /// - Throws: ``HubFileError``.
     static func read(dataDirectory: String) throws(HubFileError) -> HubFile {
         let path = "\(dataDirectory)/\(Self.name)"
-        let bytes: Data
-        do {
-            bytes = try Data(contentsOf: URL(filePath: path))
+        let bytes: [UInt8]
+        do throws(FileError) {
+            bytes = try SecretFile.read(path)
         } catch {
-            throw .absent(path: path)
+            guard error.errno != ENOENT else { throw .absent(path: path) }
+            throw .denied(path: path, reason: String(cString: strerror(error.errno)))
         }
         do {
-            return try JSONDecoder().decode(HubFile.self, from: bytes)
+            return try JSONDecoder().decode(HubFile.self, from: Data(bytes))
         } catch {
             throw .unreadable(path: path)
         }
@@ -149,6 +152,8 @@ struct HubFile: Codable, Hashable, Sendable {
 enum HubFileError: Error, Hashable, CustomStringConvertible {
     /// There is no file.
     case absent(path: String)
+    /// The system does not let this user read it.
+    case denied(path: String, reason: String)
     /// There is one that is not in the form this version writes.
     case unreadable(path: String)
     /// There is no such policy.
@@ -161,6 +166,9 @@ enum HubFileError: Error, Hashable, CustomStringConvertible {
         case .absent(let path):
             "there is no \(path). Start the hub with 'roost serve', give its directory with --data, "
                 + "or set ROOST_CONNECTION_STRING."
+        case .denied(let path, let reason):
+            "cannot read \(path): \(reason). It holds keys: run this as the user of the hub, or set "
+                + "ROOST_CONNECTION_STRING."
         case .unreadable(let path):
             "\(path) cannot be read as this version writes it. Start the hub again: that writes it anew."
         case .noPolicy(let name, let known):

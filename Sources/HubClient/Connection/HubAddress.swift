@@ -2,6 +2,7 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
+import Glibc
 import NIOSSL
 
 /// Where a hub is and how to trust it.
@@ -77,10 +78,13 @@ public struct HubAddress: Hashable, Sendable {
         case .anyone:
             configuration.certificateVerification = .none
         case .authorities(let file):
+            guard access(file, R_OK) == 0 else {
+                throw .unreadableAuthorities(file: file, reason: String(cString: strerror(errno)))
+            }
             do {
                 configuration.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(file))
             } catch {
-                throw .unreadableAuthorities(file: file, reason: String(describing: error))
+                throw .unreadableAuthorities(file: file, reason: "it holds no certificate in PEM form")
             }
         }
         return configuration

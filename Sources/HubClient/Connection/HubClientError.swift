@@ -12,6 +12,8 @@ public enum HubClientError: Error, Hashable, Sendable, CustomStringConvertible {
     case unreadableAuthorities(file: String, reason: String)
     /// The key is not base64 text.
     case badKey
+    /// The id of a device, a module or another thing is empty.
+    case emptyID
     /// The hub refused the sign-in of a device: the code of its CONNACK.
     case signInRefused(deviceID: String, code: UInt8)
     /// The hub refused a subscription of a device.
@@ -27,6 +29,16 @@ public enum HubClientError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The peer sent what the protocol does not allow.
     case protocolViolation(String)
 
+    /// Whether the hub did not accept who is asking.
+    public var isDenial: Bool {
+        switch self {
+        case .signInRefused: true
+        case .refused(let refusal): refusal.status == 401
+        case .amqpRefused(let condition, _): ["status 401", "amqp:unauthorized-access"].contains(condition)
+        default: false
+        }
+    }
+
     /// What happened and what to do about it.
     public var description: String {
         switch self {
@@ -40,6 +52,8 @@ public enum HubClientError: Error, Hashable, Sendable, CustomStringConvertible {
             "cannot read the certificate authorities in \(file): \(reason)"
         case .badKey:
             "the key is not base64 text: copy the whole connection string, with the '=' at its end."
+        case .emptyID:
+            "an id is empty."
         case .signInRefused(let deviceID, let code):
             "the hub refused the sign-in of device '\(deviceID)' (CONNACK code \(code)). "
                 + (code == 5
@@ -51,6 +65,7 @@ public enum HubClientError: Error, Hashable, Sendable, CustomStringConvertible {
             refusal.description
         case .amqpRefused(let condition, let description):
             "the hub refused: \(description.isEmpty ? condition : "\(description) (\(condition))")"
+                + (self.isDenial ? Self.rightsAdvice : "")
         case .timedOut(let what):
             "no answer from the hub while waiting for \(what)."
         case .closed(let during):
@@ -59,6 +74,12 @@ public enum HubClientError: Error, Hashable, Sendable, CustomStringConvertible {
             "the peer does not speak the protocol: \(what). Is this the right port?"
         }
     }
+}
+
+extension HubClientError {
+    /// What to do where the hub did not accept who is asking.
+    fileprivate static let rightsAdvice =
+        ". See that the connection string is this hub's and that its policy has the right."
 }
 
 /// What the hub's HTTPS API answered instead of what was asked.
@@ -83,10 +104,11 @@ public struct HubRefusal: Hashable, Sendable, CustomStringConvertible {
             return ". It is not connected, or did not subscribe to methods: give it time with --connect-timeout."
         case "GatewayTimeout": return ". The device did not answer in time."
         case "ModuleNotFound": return ". 'roost module list DEVICE' shows what there is."
+        case "ModuleAlreadyExistsOnDevice": return ". Choose another id."
         default: break
         }
         return switch self.status {
-        case 401: ". See that the connection string is this hub's and that its policy has the right."
+        case 401: HubClientError.rightsAdvice
         case 404: ". 'roost device list' shows what there is."
         case 409: ". Choose another id, or change the device with 'roost device update'."
         case 412: ". The device changed meanwhile: look at it again and repeat, or leave --if-match out."

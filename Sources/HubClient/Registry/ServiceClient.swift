@@ -181,7 +181,7 @@ public struct ServiceClient: Sendable {
     ///   - etag: the etag that must match, without quotes; `*` is any.
     ///   - timeout: how long to wait for the answer, or nil for the usual time.
     /// - Returns: whatever the hub answered.
-    /// - Throws: ``HubClientError`` when there was no answer.
+    /// - Throws: ``HubClientError`` when there was no answer, `CancellationError` when the task was cancelled.
     func send(
         _ method: HTTPMethod,
         path: String,
@@ -190,6 +190,8 @@ public struct ServiceClient: Sendable {
         ifMatch etag: String? = nil,
         timeout: Duration? = nil
     ) async throws -> RawAnswer {
+        // An empty id would make the path that of another thing: all devices, for one.
+        guard !path.hasSuffix("/"), !path.contains("//") else { throw HubClientError.emptyID }
         let scheme = self.address.isPlain ? "http" : "https"
         let host = "\(self.address.bareHostName):\(self.address.httpsPort)"
         var request = HTTPClientRequest(
@@ -222,6 +224,8 @@ public struct ServiceClient: Sendable {
                 errorName: response.headers.first(name: "iothub-errorcode") ?? "",
                 document: Data(bytes.readableBytesView)
             )
+        } catch let error as CancellationError {
+            throw error
         } catch {
             throw HubClientError.connecting(error, host: self.address.dialHost, port: self.address.httpsPort)
         }
@@ -271,45 +275,5 @@ struct RawAnswer {
             }
         }
         return .refused(.init(status: self.status, code: code, message: message))
-    }
-}
-
-extension HubClientError {
-    /// What the failure of a connection is to a user.
-    static func connecting(_ error: any Error, host: String, port: Int) -> HubClientError {
-        switch error {
-        case let error as HubClientError:
-            error
-        case let error as HTTPClientError where error == .tlsHandshakeTimeout:
-            .tlsFailed(host: host, port: port, reason: "the handshake took too long; does this port speak TLS?")
-        case let error as HTTPClientError where error == .connectTimeout:
-            .unreachable(host: host, port: port, reason: "no answer")
-        case let error as HTTPClientError where error == .deadlineExceeded || error == .readTimeout:
-            .timedOut(waitingFor: "an answer to a request")
-        case let error as HTTPClientError where error == .remoteConnectionClosed:
-            .closed(during: "a request")
-        case let error as NIOSSLError:
-            .tlsFailed(host: host, port: port, reason: String(describing: error))
-        case let error as NIOSSLExtraError:
-            .tlsFailed(host: host, port: port, reason: error.description)
-        case let error as BoringSSLError:
-            .tlsFailed(host: host, port: port, reason: String(describing: error))
-        case let error as NIOConnectionError:
-            .unreachable(host: host, port: port, reason: error.reason)
-        case let error as IOError:
-            .unreachable(host: host, port: port, reason: String(cString: strerror(error.errnoCode)))
-        default:
-            .unreachable(host: host, port: port, reason: String(describing: error))
-        }
-    }
-}
-
-extension NIOConnectionError {
-    /// The first failure, in the system's words.
-    fileprivate var reason: String {
-        if let error = self.connectionErrors.first?.error as? IOError {
-            return String(cString: strerror(error.errnoCode))
-        }
-        return self.dnsAError == nil && self.dnsAAAAError == nil ? "no answer" : "the name is not known"
     }
 }

@@ -6,10 +6,6 @@ import ArgumentParser
 import HubClient
 import HubModel
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
 /// What a command cannot do, and what the user can do about it.
 enum CommandError: Error, Hashable, CustomStringConvertible {
     /// The connection string is that of a device, where one of a policy is needed.
@@ -19,7 +15,7 @@ enum CommandError: Error, Hashable, CustomStringConvertible {
     /// The device or module has no symmetric key.
     case noKey(id: String)
     /// The file cannot be read.
-    case unreadableFile(String)
+    case unreadableFile(String, reason: String)
     /// A line of the file is not what the command reads.
     case badLine(file: String, line: Int, reason: String)
     /// What should be JSON is not, or not of the right kind.
@@ -36,8 +32,8 @@ enum CommandError: Error, Hashable, CustomStringConvertible {
             "say which device to be with --device, or give the connection string of one."
         case .noKey(let id):
             "'\(id)' signs in with a certificate: it has no key."
-        case .unreadableFile(let file):
-            "cannot read \(file)."
+        case .unreadableFile(let file, let reason):
+            "cannot read \(file): \(reason)."
         case .badLine(let file, let line, let reason):
             "\(file), line \(line): \(reason)"
         case .badJSON(let name, let reason):
@@ -54,18 +50,22 @@ enum ExitStatus {
     static let failure: Int32 = 1
     /// The hub could not be reached.
     static let unavailable: Int32 = 69
+    /// What the user asked for could not be written.
+    static let outputFailed: Int32 = 74
     /// The hub did not accept who is asking.
     static let denied: Int32 = 77
+    /// The user ended it, as shells count SIGINT.
+    static let interrupted: Int32 = 130
+    /// Whoever read the output went away, as shells count SIGPIPE.
+    static let brokenPipe: Int32 = 141
 
     /// The code for an error.
     static func code(for error: any Error) -> Int32 {
         guard let error = error as? HubClientError else { return Self.failure }
         switch error {
         case .unreachable, .tlsFailed, .timedOut, .closed: return Self.unavailable
-        case .signInRefused: return Self.denied
-        case .refused(let refusal): return refusal.status == 401 ? Self.denied : Self.failure
-        case .unreadableAuthorities, .badKey, .subscriptionRefused, .amqpRefused, .protocolViolation:
-            return Self.failure
+        case .signInRefused, .refused, .amqpRefused: return error.isDenial ? Self.denied : Self.failure
+        case .unreadableAuthorities, .badKey, .emptyID, .subscriptionRefused, .protocolViolation: return Self.failure
         }
     }
 }
@@ -77,27 +77,11 @@ enum ExitStatus {
 func reportingErrors(_ body: () async throws -> Void) async throws {
     do {
         try await body()
-    } catch let error
-        where error is HubClientError || error is CommandError || error is HubFileError
-        || error is ConnectionStringError || error is MessageTemplateError
-    {
+        try StandardStreams.checkOutput()
+    } catch let error where error is ValidationError || error is ExitCode {
+        throw error
+    } catch {
         note("Error: \(error)")
         throw ExitCode(ExitStatus.code(for: error))
-    }
-}
-
-/// Writes a line to standard error: what is not the result of a command.
-func note(_ text: String) {
-    noteUnended(text + "\n")
-}
-
-/// Writes to standard error without ending the line.
-func noteUnended(_ text: String) {
-    let line = Array(text.utf8)
-    var rest = line[...]
-    while !rest.isEmpty {
-        let count = rest.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
-        guard count > 0 else { return }
-        rest = rest.dropFirst(count)
     }
 }

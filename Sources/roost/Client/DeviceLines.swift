@@ -16,24 +16,6 @@ enum DeviceLines {
         let secondaryKey: String?
     }
 
-    /// The text of a file, or of standard input for `-`.
-    ///
-    /// - Throws: ``CommandError/unreadableFile(_:)``.
-    static func read(_ file: String) throws(CommandError) -> String {
-        if file == "-" {
-            var text = ""
-            while let line = readLine(strippingNewline: false) {
-                text += line
-            }
-            return text
-        }
-        do {
-            return String(decoding: try Data(contentsOf: URL(filePath: file)), as: UTF8.self)
-        } catch {
-            throw .unreadableFile(file)
-        }
-    }
-
     /// The devices of a text.
     ///
     /// Commas may stand in ids, so an id with one cannot be given here: the hub would be asked for another device.

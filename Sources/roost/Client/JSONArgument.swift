@@ -15,9 +15,9 @@ enum JSONArgument {
     ///   - name: what it is, for messages.
     ///   - needsObject: whether it must be an object.
     /// - Returns: the text as it was written.
-    /// - Throws: ``CommandError/unreadableFile(_:)`` or ``CommandError/badJSON(name:reason:)``.
+    /// - Throws: ``CommandError/unreadableFile(_:reason:)`` or ``CommandError/badJSON(name:reason:)``.
     static func read(_ text: String, name: String, needsObject: Bool = false) throws(CommandError) -> Data {
-        let bytes: String = text.hasPrefix("@") ? try DeviceLines.read(String(text.dropFirst())) : text
+        let bytes: String = text.hasPrefix("@") ? try InputFile.text(String(text.dropFirst())) : text
         let document: JSONDocument
         do {
             document = try JSONDocument(parsing: bytes)

@@ -24,7 +24,7 @@ struct ProgressLine {
         // Blanks take away what is left of a longer text.
         let padding = String(repeating: " ", count: max(0, self.width - text.count))
         self.width = text.count
-        noteUnended("\r\(text)\(padding)")
+        StandardStreams.error("\r\(text)\(padding)")
     }
 
     /// Ends the line, so that what comes next begins on its own.

@@ -7,10 +7,6 @@ import FoundationEssentials
 import HubClient
 import Synchronization
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
 /// `roost c2d feedback`: what became of commands.
 struct CommandFeedbackCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -51,9 +47,8 @@ struct CommandFeedbackCommand: AsyncParsableCommand {
             ) { records in
                 // A batch is accepted as a whole, so the whole of it is shown.
                 for record in records {
-                    print(isJSON ? Self.json(record) : Self.line(record))
+                    say(isJSON ? Self.json(record) : Self.line(record))
                 }
-                fflush(nil)
                 tail.shown(records.count)
             }
             receiver.whenEnded { tail.fail($0) }
@@ -120,7 +115,7 @@ final class Tail: Sendable {
         self.state.withLock { $0.failure = $0.failure ?? error }
     }
 
-    /// Waits until all wanted are shown, or until `patience` seconds passed without one.
+    /// Waits until all wanted are shown, until nobody reads them any more, or until `patience` seconds passed without one.
     ///
     /// - Throws: `CancellationError`, or what ``fail(_:)`` was told.
     func untilDone(patience: Double?) async throws {
@@ -131,7 +126,7 @@ final class Tail: Sendable {
             if let failure = now.failure {
                 throw failure
             }
-            if now.left == 0 {
+            if now.left == 0 || StandardStreams.hasOutputFailed {
                 return
             }
             if now.seen != seen {

@@ -33,7 +33,7 @@ struct CommandSendCommand: AsyncParsableCommand {
     @Argument(help: .init("The id of the device.", valueName: "device"))
     var device: String
 
-    @Argument(help: .init("What the command holds: a text, @FILE or @-.", valueName: "body"))
+    @Argument(help: .init("What the command holds: a text, or @FILE or @- with any bytes.", valueName: "body"))
     var body = ""
 
     @Option(name: .shortAndLong, help: .init("A property; may be repeated.", valueName: "name=value"))
@@ -79,7 +79,9 @@ struct CommandSendCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await reportingErrors {
-            let body = self.body.hasPrefix("@") ? try DeviceLines.read(String(self.body.dropFirst())) : self.body
+            let body =
+                self.body.hasPrefix("@")
+                ? ByteBuffer(bytes: try InputFile.bytes(String(self.body.dropFirst()))) : ByteBuffer(string: self.body)
             let target = try self.hub.resolve()
             let policy = try target.policy()
             let sender = try await CommandSender.open(address: target.address, policy: policy.name, key: policy.key)
@@ -98,13 +100,13 @@ struct CommandSendCommand: AsyncParsableCommand {
                 throw error
             }
             await sender.close()
-            print(self.summary(ids))
+            say(self.summary(ids))
         }
     }
 
     /// The command that the options describe.
-    func command(body: String, now: Date = Date()) -> OutgoingCommand {
-        var command = OutgoingCommand(device: self.device, body: ByteBuffer(string: body))
+    func command(body: ByteBuffer, now: Date = Date()) -> OutgoingCommand {
+        var command = OutgoingCommand(device: self.device, body: body)
         command.messageID = self.messageID ?? UUID().uuidString.lowercased()
         command.correlationID = self.correlationID
         command.contentType = self.contentType
@@ -153,7 +155,7 @@ struct CommandListCommand: AsyncParsableCommand {
                 }
                 return found
             }
-            print(self.text(found), terminator: "")
+            say(self.text(found), terminator: "")
         }
     }
 
@@ -190,11 +192,11 @@ struct CommandPurgeCommand: AsyncParsableCommand {
         try await reportingErrors {
             let answer = try await self.hub.resolve().withService { try await $0.purgeCommands(of: self.device) }
             if self.output.json {
-                print(String(decoding: answer.document, as: UTF8.self))
+                say(String(decoding: answer.document, as: UTF8.self))
                 return
             }
             let count = answer.value.totalMessagesPurged
-            print("purged \(grouped(count)) \(count == 1 ? "command" : "commands")")
+            say("purged \(grouped(count)) \(count == 1 ? "command" : "commands")")
         }
     }
 }

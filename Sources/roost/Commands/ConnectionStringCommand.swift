@@ -113,9 +113,9 @@ extension DeviceIdentity.Authentication? {
 
 /// Prints a connection string, alone on its line or as the only member of an object.
 func printConnectionString(_ string: ConnectionString, json: Bool) throws {
-    guard json else { return print(string.text) }
+    guard json else { return say(string.text) }
     let encoder = JSONEncoder()
     encoder.outputFormatting = .withoutEscapingSlashes
     let document = try encoder.encode(["connectionString": string.text])
-    print(String(decoding: document, as: UTF8.self))
+    say(String(decoding: document, as: UTF8.self))
 }

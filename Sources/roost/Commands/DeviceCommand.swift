@@ -54,10 +54,10 @@ struct DeviceListCommand: AsyncParsableCommand {
         try await reportingErrors {
             let answer = try await self.hub.resolve().withService { try await $0.devices(top: self.top) }
             if self.output.json {
-                print(String(decoding: answer.document, as: UTF8.self))
+                say(String(decoding: answer.document, as: UTF8.self))
                 return
             }
-            print(DeviceText.table(answer.value), terminator: "")
+            say(DeviceText.table(answer.value), terminator: "")
             if answer.value.count == self.top {
                 note("There may be more: the first \(self.top) are shown.")
             }
@@ -142,8 +142,8 @@ struct DeviceUpdateCommand: AsyncParsableCommand {
 /// Prints one device.
 func show(_ answer: ServiceClient.Answer<DeviceIdentity>, json: Bool) {
     if json {
-        print(String(decoding: answer.document, as: UTF8.self))
+        say(String(decoding: answer.document, as: UTF8.self))
     } else {
-        print(DeviceText.sheet(answer.value), terminator: "")
+        say(DeviceText.sheet(answer.value), terminator: "")
     }
 }

@@ -73,7 +73,7 @@ struct DeviceCreateCommand: AsyncParsableCommand {
     /// The items of the bulk call that the options ask for.
     func changes() throws -> [BulkChange] {
         if let from {
-            return try DeviceLines.parse(try DeviceLines.read(from), file: from).map { line in
+            return try DeviceLines.parse(try InputFile.text(from), file: InputFile.name(from)).map { line in
                 let authentication =
                     line.primaryKey.map {
                         SignInOptions.keys(primary: $0, secondary: line.secondaryKey ?? self.signIn.secondaryKey)
@@ -178,17 +178,17 @@ func changeDevices(_ changes: [BulkChange], of target: HubTarget) async throws -
 /// - Throws: ``CommandError/partlyDone(failures:)`` when an item failed.
 func report(_ result: BulkResult, of count: Int, verb: String, json: Bool) throws {
     if json {
-        print(String(decoding: try JSONEncoder().encode(result), as: UTF8.self))
+        say(String(decoding: try JSONEncoder().encode(result), as: UTF8.self))
     } else {
         if !result.errors.isEmpty {
             var table = Table("DEVICE", "ERROR", "MESSAGE")
             for failure in result.errors {
                 table.add(failure.deviceID ?? "-", failure.errorCode, failure.errorStatus ?? "-")
             }
-            print(table.render(), terminator: "")
+            say(table.render(), terminator: "")
         }
         let done = count - result.errors.count
-        print("\(verb) \(grouped(done)) \(done == 1 ? "device" : "devices")")
+        say("\(verb) \(grouped(done)) \(done == 1 ? "device" : "devices")")
     }
     guard result.errors.isEmpty else { throw CommandError.partlyDone(failures: result.errors.count) }
 }

@@ -20,7 +20,7 @@ struct DocsCommand: ParsableCommand {
         )
 
         func run() {
-            print(ConfigurationPage.markdown, terminator: "")
+            say(ConfigurationPage.markdown, terminator: "")
         }
     }
 }

@@ -5,10 +5,6 @@
 import ArgumentParser
 import HubClient
 
-#if canImport(Glibc)
-import Glibc
-#endif
-
 /// `roost events`: a live tail of the built-in endpoint.
 struct EventsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -99,9 +95,7 @@ final class EventPrinter: Sendable {
         do throws(HubClientError) {
             let event = try ReceivedEvent(arrived)
             guard self.device == nil || self.device == event.deviceID, self.tail.take() else { return }
-            print(self.json ? EventText.json(event) : EventText.line(event))
-            // A tail that is piped must show each event at once.
-            fflush(nil)
+            say(self.json ? EventText.json(event) : EventText.line(event))
         } catch {
             self.fail(error)
         }

@@ -66,7 +66,7 @@ struct MethodInvokeCommand: AsyncParsableCommand {
                     connectSeconds: self.connectTimeout
                 )
             }
-            print(self.output.json ? String(decoding: answer.document, as: UTF8.self) : Self.text(answer))
+            say(self.output.json ? String(decoding: answer.document, as: UTF8.self) : Self.text(answer))
         }
     }
 

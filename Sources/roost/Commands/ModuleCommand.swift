@@ -91,9 +91,9 @@ struct ModuleListCommand: AsyncParsableCommand {
         try await reportingErrors {
             let answer = try await self.hub.resolve().withService { try await $0.modules(of: self.device) }
             if self.output.json {
-                print(String(decoding: answer.document, as: UTF8.self))
+                say(String(decoding: answer.document, as: UTF8.self))
             } else {
-                print(DeviceText.table(answer.value), terminator: "")
+                say(DeviceText.table(answer.value), terminator: "")
             }
         }
     }
@@ -119,7 +119,7 @@ struct ModuleDeleteCommand: AsyncParsableCommand {
             try await self.hub.resolve().withService {
                 try await $0.deleteModule(self.id.module, of: self.id.device, ifMatch: self.ifMatch)
             }
-            print(
+            say(
                 self.output.json
                     ? #"{"deleted":1}"# : "deleted \(printable(self.id.device))/\(printable(self.id.module))"
             )
@@ -161,8 +161,8 @@ struct ModuleConnectionStringCommand: AsyncParsableCommand {
 /// Prints one module.
 private func show(_ answer: ServiceClient.Answer<ModuleIdentity>, json: Bool) {
     if json {
-        print(String(decoding: answer.document, as: UTF8.self))
+        say(String(decoding: answer.document, as: UTF8.self))
     } else {
-        print(DeviceText.sheet(answer.value), terminator: "")
+        say(DeviceText.sheet(answer.value), terminator: "")
     }
 }

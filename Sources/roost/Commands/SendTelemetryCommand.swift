@@ -64,7 +64,7 @@ struct SendTelemetryCommand: AsyncParsableCommand {
             let latency = try await self.send(with: client)
             let elapsed = start.duration(to: .now)
             await client.close()
-            print(self.summary(deviceID: signIn.deviceID, elapsed: elapsed, latency: latency))
+            say(self.summary(deviceID: signIn.deviceID, elapsed: elapsed, latency: latency))
         }
     }
 

@@ -129,7 +129,7 @@ struct SimulateCommand: AsyncParsableCommand {
             if self.delete { try await devices.deleteMade(of: target) }
             let status = SimulationStatus(figures, devices: plan.fleet.devices.count)
             let elapsed = Double(start.duration(to: .now).nanoseconds) / 1e9
-            print(self.output.json ? status.json(seconds: elapsed) : status.summary(seconds: elapsed))
+            say(self.output.json ? status.json(seconds: elapsed) : status.summary(seconds: elapsed))
             if figures.signIns == 0, let failure = figures.firstFailure {
                 throw failure
             }
@@ -144,7 +144,7 @@ struct SimulateCommand: AsyncParsableCommand {
     func messageTemplate() throws -> MessageTemplate? {
         guard !self.quiet else { return nil }
         let text = self.template ?? Self.defaultTemplate
-        return try MessageTemplate(text.hasPrefix("@") ? DeviceLines.read(String(text.dropFirst())) : text)
+        return try MessageTemplate(text.hasPrefix("@") ? InputFile.text(String(text.dropFirst())) : text)
     }
 
     /// What the devices do.

@@ -105,7 +105,9 @@ struct TwinChangeOptions: ParsableArguments {
     /// - Throws: ``CommandError``.
     func body() throws(CommandError) -> Data {
         if let document {
-            return try JSONArgument.read(document, name: "the document", needsObject: true)
+            let body = try JSONArgument.read(document, name: "the document", needsObject: true)
+            try Self.checkSections(body)
+            return body
         }
         var writer = JSONWriter()
         writer.beginObject()
@@ -124,6 +126,14 @@ struct TwinChangeOptions: ParsableArguments {
         return Data(writer.buffer.readableBytesView)
     }
 
+    /// Refuses a document whose members the hub would pass over, so that nothing would change.
+    private static func checkSections(_ body: Data) throws(CommandError) {
+        guard let root = try? JSONDocument(parsing: String(decoding: body, as: UTF8.self)).root,
+            root["tags"] == nil, root["properties"] == nil
+        else { return }
+        throw .badJSON(name: "the document", reason: #"it has neither "tags" nor "properties""#)
+    }
+
     fileprivate func write(_ kind: ServiceClient.TwinWrite) async throws {
         try await reportingErrors {
             let body = try self.body()
@@ -138,9 +148,9 @@ struct TwinChangeOptions: ParsableArguments {
 extension OutputOptions {
     fileprivate func printTwin(_ document: Data) {
         if self.json {
-            print(String(decoding: document, as: UTF8.self))
+            say(String(decoding: document, as: UTF8.self))
         } else {
-            print(TwinText.sheet(document), terminator: "")
+            say(TwinText.sheet(document), terminator: "")
         }
     }
 }

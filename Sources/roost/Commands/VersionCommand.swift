@@ -12,6 +12,6 @@ struct VersionCommand: ParsableCommand {
     var json = false
 
     func run() {
-        print(json ? #"{"version":"\#(RoostVersion.current)"}"# : "roost \(RoostVersion.current)")
+        say(json ? #"{"version":"\#(RoostVersion.current)"}"# : "roost \(RoostVersion.current)")
     }
 }

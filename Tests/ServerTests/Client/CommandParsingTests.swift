@@ -116,6 +116,9 @@ import Testing
     @Test func `a data directory without a hub says what to do`() throws {
         let options = try HubOptions.parse(["--data", "/nowhere"])
         #expect(throws: HubFileError.absent(path: "/nowhere/hub.json")) { try options.resolve(environment: [:]) }
+        // Not absent, but a thing that cannot be read.
+        let denied = HubFileError.denied(path: "/dev/null/hub.json", reason: "Not a directory")
+        #expect(throws: denied) { try HubFile.read(dataDirectory: "/dev/null") }
     }
 
     @Test func `the file of a hub is read as it is written, and gives both connection strings`() throws {

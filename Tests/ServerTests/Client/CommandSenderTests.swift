@@ -89,7 +89,7 @@ import Testing
             "text/plain",
         ])
         let send = try #require(parsed as? CommandSendCommand)
-        let command = send.command(body: "body", now: Date(timeIntervalSince1970: 1000))
+        let command = send.command(body: ByteBuffer(string: "body"), now: Date(timeIntervalSince1970: 1000))
         #expect(command.acknowledgement == .full && command.expiresMilliseconds == 1_060_000)
         #expect(command.properties == [.init(name: "a", value: "b=c")] && command.contentType == "text/plain")
         // Without an id there would be no way to tell whose feedback comes.

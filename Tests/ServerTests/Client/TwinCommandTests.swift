@@ -42,7 +42,7 @@ import Testing
         let file = directory.path + "/patch.json"
         try Data(#"{"tags":{"a":1}}"#.utf8).write(to: URL(filePath: file))
         #expect(try parse(["twin", "update", "d", "@\(file)"]).body() == Data(#"{"tags":{"a":1}}"#.utf8))
-        #expect(throws: CommandError.unreadableFile(file + "x")) {
+        #expect(throws: CommandError.unreadableFile(file + "x", reason: "No such file or directory")) {
             try parse(["twin", "update", "d", "@\(file)x"]).body()
         }
     }
@@ -51,6 +51,13 @@ import Testing
     func `what is no object is refused before the hub is asked`(_ text: String) throws {
         let error = #expect(throws: CommandError.self) { try parse(["twin", "update", "d", text]).body() }
         #expect(error?.description.hasPrefix("the document is not the JSON that is needed") == true)
+    }
+
+    @Test func `a document whose members would be passed over is refused`() throws {
+        let error = #expect(throws: CommandError.self) {
+            try parse(["twin", "update", "d", #"{"desired":{"a":1}}"#]).body()
+        }
+        #expect(error?.description.contains(#"it has neither "tags" nor "properties""#) == true)
     }
 
     @Test func `a twin is shown without metadata, a line for each member`() {

@@ -83,7 +83,7 @@ struct CreateAuthorityCommand: AsyncParsableCommand {
     @OptionGroup var certificate: CertificateOptions
 
     func run() async throws {
-        try await CommandFailure.reported {
+        try await reportingErrors {
             let plan = self.certificate.plan(self.name)
             let issued: IssuedCertificate
             var chain = ""
@@ -95,7 +95,7 @@ struct CreateAuthorityCommand: AsyncParsableCommand {
                 issued = try CertificateIssuer.makeRoot(plan, pathLength: self.pathLength)
             }
             try AuthorityFiles.make(self.out, issued, chain: chain)
-            print("\(self.out)/ca.pem")
+            say("\(self.out)/ca.pem")
         }
     }
 }
@@ -124,7 +124,7 @@ struct IssueCertificateCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try await CommandFailure.reported {
+        try await reportingErrors {
             let plan = self.certificate.plan(self.id)
             var chain = ""
             let issued: IssuedCertificate
@@ -145,13 +145,13 @@ struct IssueCertificateCommand: AsyncParsableCommand {
 
     private func report(_ thumbprints: (sha1: String, sha256: String), _ base: String) throws {
         guard self.output.json else {
-            print("\(base).pem\nSHA-1   \(thumbprints.sha1)\nSHA-256 \(thumbprints.sha256)")
+            say("\(base).pem\nSHA-1   \(thumbprints.sha1)\nSHA-256 \(thumbprints.sha256)")
             return
         }
         let document = ["certificate": base + ".pem", "privateKey": base + ".key"]
             .merging(["sha1": thumbprints.sha1, "sha256": thumbprints.sha256]) { $1 }
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
-        print(String(decoding: try encoder.encode(document), as: UTF8.self))
+        say(String(decoding: try encoder.encode(document), as: UTF8.self))
     }
 }

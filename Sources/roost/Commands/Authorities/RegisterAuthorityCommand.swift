@@ -39,7 +39,7 @@ struct RegisterAuthorityCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        try await CommandFailure.reported {
+        try await reportingErrors {
             let target = try self.hub.resolve()
             let text = try AuthorityFiles.text(self.certificate)
             let issuer = try self.issuer(certificate: text)
@@ -78,9 +78,9 @@ struct AuthorityCodeCommand: AsyncParsableCommand {
     @OptionGroup var hub: HubOptions
 
     func run() async throws {
-        try await CommandFailure.reported {
+        try await reportingErrors {
             let answer = try await self.hub.resolve().withService { try await $0.makeVerificationCode(self.name) }
-            print(answer.value.properties.verificationCode ?? "")
+            say(answer.value.properties.verificationCode ?? "")
         }
     }
 }
@@ -103,7 +103,7 @@ struct ProveAuthorityCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try await CommandFailure.reported {
+        try await reportingErrors {
             let text = try AuthorityFiles.text(self.proof)
             let answer = try await self.hub.resolve().withService { try await $0.verify(self.name, proof: text) }
             show(answer, json: self.output.json)
@@ -119,9 +119,9 @@ struct ListAuthoritiesCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try await CommandFailure.reported {
+        try await reportingErrors {
             let answer = try await self.hub.resolve().withService { try await $0.authorities() }
-            guard !self.output.json else { return print(String(decoding: answer.document, as: UTF8.self)) }
+            guard !self.output.json else { return say(String(decoding: answer.document, as: UTF8.self)) }
             var table = Table("NAME", "VERIFIED", "SUBJECT", "EXPIRES", "THUMBPRINT")
             for authority in answer.value {
                 let properties = authority.properties
@@ -133,7 +133,7 @@ struct ListAuthoritiesCommand: AsyncParsableCommand {
                     properties.thumbprint ?? ""
                 )
             }
-            print(table.render(), terminator: "")
+            say(table.render(), terminator: "")
         }
     }
 }
@@ -151,7 +151,7 @@ struct RemoveAuthorityCommand: AsyncParsableCommand {
     @OptionGroup var hub: HubOptions
 
     func run() async throws {
-        try await CommandFailure.reported {
+        try await reportingErrors {
             try await self.hub.resolve().withService { try await $0.removeAuthority(self.name) }
         }
     }
@@ -159,7 +159,7 @@ struct RemoveAuthorityCommand: AsyncParsableCommand {
 
 /// Prints one authority.
 private func show(_ answer: ServiceClient.Answer<RegisteredAuthority>, json: Bool) {
-    guard !json else { return print(String(decoding: answer.document, as: UTF8.self)) }
+    guard !json else { return say(String(decoding: answer.document, as: UTF8.self)) }
     let name = answer.value.name ?? ""
-    print("\(name): \(answer.value.properties.isVerified == true ? "verified" : "registered, not verified")")
+    say("\(name): \(answer.value.properties.isVerified == true ? "verified" : "registered, not verified")")
 }

@@ -26,7 +26,7 @@ struct VerifyCertificateCommand: AsyncParsableCommand {
     var device: String
 
     func run() async throws {
-        try await CommandFailure.reported {
+        try await reportingErrors {
             let ids = self.device.split(separator: "/", maxSplits: 1).map(String.init)
             guard let first = ids.first else { throw AuthorityProblem.badID }
             let id = IdentityID(device: first, module: ids.count > 1 ? ids[1] : nil)
@@ -39,7 +39,7 @@ struct VerifyCertificateCommand: AsyncParsableCommand {
                 nowSeconds: HubClock.system.seconds
             )
             if case .failure(let refusal) = outcome { throw AuthorityProblem.refused(refusal.rawValue) }
-            print("good")
+            say("good")
         }
     }
 
