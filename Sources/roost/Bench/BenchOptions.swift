@@ -93,16 +93,26 @@ struct BenchOptions: ParsableArguments {
         _ body: (_ key: String) async throws -> Result
     ) async throws -> Result {
         let key = self.key ?? SymmetricKey(size: .bits256).withUnsafeBytes { Data($0).base64EncodedString() }
-        try await self.makeDevices(of: target, key: key)
         let result: Result
         do {
+            try await self.makeDevices(of: target, key: key)
             result = try await body(key)
         } catch {
-            try await self.deleteDevices(of: target)
+            // In a task of its own: what cancelled this one must not keep the devices.
+            await Task { await self.deleteDevicesAfterFailure(of: target) }.value
             throw error
         }
         try await self.deleteDevices(of: target)
         return result
+    }
+
+    /// Tells of devices that stay; the error that ended the load is the one to report.
+    private func deleteDevicesAfterFailure(of target: HubTarget) async {
+        do {
+            try await self.deleteDevices(of: target)
+        } catch {
+            note("devices '\(self.prefix)N' could not be deleted: \(error)")
+        }
     }
 
     private func makeDevices(of target: HubTarget, key: String) async throws {
@@ -120,47 +130,11 @@ struct BenchOptions: ParsableArguments {
 
     private func changeAll(of target: HubTarget, _ change: (String) -> BulkChange) async throws {
         let result = try await changeDevices(self.ids.map(change), of: target)
-        if let failure = result.errors.first {
+        // A load that was interrupted early did not make all of its devices.
+        let failures = result.errors.filter { $0.errorCode != "DeviceNotFound" }
+        if let failure = failures.first {
             note("Error: \(failure.deviceID ?? "a device"): \(failure.errorStatus ?? failure.errorCode)")
-            throw CommandError.partlyDone(failures: result.errors.count)
+            throw CommandError.partlyDone(failures: failures.count)
         }
     }
-
-    /// Runs a load generator and prints its report: lines for people as they come, or one JSON object.
-    ///
-    /// - Parameter body: measures, calling `tell` with each line as soon as it is known.
-    /// - Throws: `ExitCode`, or an error of ArgumentParser's as it is.
-    func report<Report: BenchResult>(
-        _ body: (_ target: HubTarget, _ tell: @escaping @Sendable (String) -> Void) async throws -> Report
-    ) async throws {
-        try await Self.report(hub: self.hub, output: self.output, body)
-    }
-
-    /// The same for a load generator that makes no devices.
-    static func report<Report: BenchResult>(
-        hub: HubOptions,
-        output: OutputOptions,
-        _ body: (_ target: HubTarget, _ tell: @escaping @Sendable (String) -> Void) async throws -> Report
-    ) async throws {
-        // A connection is a descriptor, and the usual limit is 1,024.
-        _ = ProcessLimits.raiseDescriptors()
-        try await reportingErrors {
-            let isJSON = output.json
-            let report = try await body(try hub.resolve()) { line in isJSON ? note(line) : print(line) }
-            if isJSON {
-                let encoder = JSONEncoder()
-                encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-                print(String(decoding: try encoder.encode(report), as: UTF8.self))
-            }
-            if report.hasFailures {
-                throw ExitCode(ExitStatus.failure)
-            }
-        }
-    }
-}
-
-/// What a load generator found out.
-protocol BenchResult: Encodable, Sendable {
-    /// Whether something was refused or lost.
-    var hasFailures: Bool { get }
 }

@@ -6,7 +6,7 @@ import ArgumentParser
 import HubClient
 
 /// `roost bench c2d`: commands end to end.
-struct CommandBenchCommand: AsyncParsableCommand {
+struct CommandBenchCommand: OperationLoadCommand, DeviceLoadCommand {
     static let configuration = CommandConfiguration(
         commandName: "c2d",
         abstract: "Send commands over AMQP to devices on MQTT.",
@@ -29,14 +29,6 @@ struct CommandBenchCommand: AsyncParsableCommand {
         let sizes = LoadBody.bytesMin...65_000
         try BenchOptions.check(sizes.contains(self.size), "--size is \(sizes.lowerBound) to 65000.")
         try BenchOptions.check(self.options.threads == 1, "sender and devices share one thread.")
-    }
-
-    func run() async throws {
-        try await self.options.report { target, tell in
-            let report = try await self.measured(target)
-            report.lines.forEach(tell)
-            return report
-        }
     }
 
     /// Makes the devices, sends them commands, and deletes them whatever happened.

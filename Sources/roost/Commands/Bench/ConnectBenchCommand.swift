@@ -6,7 +6,7 @@ import ArgumentParser
 import HubClient
 
 /// `roost bench connect`: connections made and given up.
-struct ConnectBenchCommand: AsyncParsableCommand {
+struct ConnectBenchCommand: OperationLoadCommand, DeviceLoadCommand {
     static let configuration = CommandConfiguration(
         commandName: "connect",
         abstract: "Connect, sign in and leave again, over and over.",
@@ -18,14 +18,6 @@ struct ConnectBenchCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: BenchOptions
-
-    func run() async throws {
-        try await self.options.report { target, tell in
-            let report = try await self.measured(target)
-            report.lines.forEach(tell)
-            return report
-        }
-    }
 
     /// Makes the devices, lets them connect, and deletes them whatever happened.
     func measured(_ target: HubTarget) async throws -> OperationReport {

@@ -6,7 +6,7 @@ import ArgumentParser
 import HubClient
 
 /// `roost bench amqp`: telemetry over AMQP.
-struct LinkBenchCommand: AsyncParsableCommand {
+struct LinkBenchCommand: OperationLoadCommand, DeviceLoadCommand {
     static let configuration = CommandConfiguration(
         commandName: "amqp",
         abstract: "Send telemetry over AMQP, a link for each device.",
@@ -25,12 +25,7 @@ struct LinkBenchCommand: AsyncParsableCommand {
     @Option(name: .long, help: .init("How many connections the links share.", valueName: "count"))
     var connections = 1
 
-    @Flag(name: .long, help: "Read the events back and tell the end-to-end latency.")
-    var read = false
-
-    @Option(name: .long, help: .init("The consumer group to read with.", valueName: "name"))
-    var consumerGroup = "$Default"
-
+    @OptionGroup var readBack: ReadBackOptions
     @OptionGroup var options: BenchOptions
 
     func validate() throws {
@@ -38,18 +33,7 @@ struct LinkBenchCommand: AsyncParsableCommand {
         try BenchOptions.check((1...262_144).contains(self.size), "--size is 1 to 262144.")
         let connections = 1...self.options.devices
         try BenchOptions.check(connections.contains(self.connections), "--connections is 1 to --devices.")
-        try BenchOptions.check(
-            !self.read || self.size >= LoadBody.bytesMin,
-            "with --read a message carries its time: --size is at least \(LoadBody.bytesMin)."
-        )
-    }
-
-    func run() async throws {
-        try await self.options.report { target, tell in
-            let report = try await self.measured(target)
-            report.lines.forEach(tell)
-            return report
-        }
+        try self.readBack.check(bodyBytes: self.size)
     }
 
     /// Makes the devices, lets them send, and deletes them whatever happened.
@@ -60,14 +44,12 @@ struct LinkBenchCommand: AsyncParsableCommand {
             plan.window = self.window
             plan.bodyBytes = self.size
             plan.threads = min(self.options.threads, self.connections)
-            var run = self.options.run(of: target, operation: "messages")
-            guard self.read else {
-                return try await LinkLoad.with(plan) { load in try await run.run(load) { $0.acknowledged } }
-            }
-            return try await LoadReader.with(target, consumerGroup: self.consumerGroup) { reader in
+            let load = plan
+            return try await self.readBack.withReader(of: target) { reader in
+                var run = self.options.run(of: target, operation: "messages")
                 run.reader = reader
-                let run = run
-                return try await LinkLoad.with(plan) { load in try await run.run(load) { $0.acknowledged } }
+                let measuring = run
+                return try await LinkLoad.with(load) { load in try await measuring.run(load) { $0.acknowledged } }
             }
         }
     }

@@ -7,7 +7,7 @@ import FoundationEssentials
 import HubClient
 
 /// `roost bench method`: direct methods end to end.
-struct MethodBenchCommand: AsyncParsableCommand {
+struct MethodBenchCommand: OperationLoadCommand, DeviceLoadCommand {
     static let configuration = CommandConfiguration(
         commandName: "method",
         abstract: "Call methods over HTTPS that devices on MQTT answer.",
@@ -36,14 +36,6 @@ struct MethodBenchCommand: AsyncParsableCommand {
         try BenchOptions.check((1...10_000).contains(self.window), "--window is 1 to 10000.")
         try BenchOptions.check((1...10_000).contains(self.connections), "--connections is 1 to 10000.")
         try BenchOptions.check((2...131_000).contains(self.size), "--size is 2 to 131000.")
-    }
-
-    func run() async throws {
-        try await self.options.report { target, tell in
-            let report = try await self.measured(target)
-            report.lines.forEach(tell)
-            return report
-        }
     }
 
     /// Makes the devices, calls them, and deletes them whatever happened.

@@ -7,7 +7,7 @@ import HubClient
 import Synchronization
 
 /// `roost bench read`: the built-in endpoint.
-struct ReadBenchCommand: AsyncParsableCommand {
+struct ReadBenchCommand: OperationLoadCommand {
     static let configuration = CommandConfiguration(
         commandName: "read",
         abstract: "Read the events that are there, as fast as they come.",
@@ -42,18 +42,13 @@ struct ReadBenchCommand: AsyncParsableCommand {
     @OptionGroup var hub: HubOptions
     @OptionGroup var output: OutputOptions
 
+    var hubOptions: HubOptions { self.hub }
+    var outputOptions: OutputOptions { self.output }
+
     func validate() throws {
         try BenchOptions.check((0.1...86_400).contains(self.seconds), "--seconds is 0.1 to 86400.")
         try BenchOptions.check((0.1...3600).contains(self.patience), "--patience is 0.1 to 3600.")
         try BenchOptions.check((1...100_000).contains(self.credit), "--credit is 1 to 100000.")
-    }
-
-    func run() async throws {
-        try await BenchOptions.report(hub: self.hub, output: self.output) { target, tell in
-            let report = try await self.measured(target)
-            report.lines.forEach(tell)
-            return report
-        }
     }
 
     /// Reads and measures.

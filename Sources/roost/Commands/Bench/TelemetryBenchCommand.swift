@@ -6,7 +6,7 @@ import ArgumentParser
 import HubClient
 
 /// `roost bench telemetry`: messages over MQTT.
-struct TelemetryBenchCommand: AsyncParsableCommand {
+struct TelemetryBenchCommand: DeviceLoadCommand {
     static let configuration = CommandConfiguration(
         commandName: "telemetry",
         abstract: "Publish telemetry over MQTT.",
@@ -33,15 +33,10 @@ struct TelemetryBenchCommand: AsyncParsableCommand {
     @Flag(name: .long, help: "Only hold the connections: tells the memory of each.")
     var idle = false
 
-    @Flag(name: .long, help: "Read the events back and tell the end-to-end latency.")
-    var read = false
-
-    @Option(name: .long, help: .init("The consumer group to read with.", valueName: "name"))
-    var consumerGroup = "$Default"
-
     @Option(name: .shortAndLong, help: .init("A property of each message; may be repeated.", valueName: "name=value"))
     var property: [String] = []
 
+    @OptionGroup var readBack: ReadBackOptions
     @OptionGroup var options: BenchOptions
 
     func validate() throws {
@@ -49,16 +44,9 @@ struct TelemetryBenchCommand: AsyncParsableCommand {
         try BenchOptions.check((0...1).contains(self.qos), "--qos is 0 or 1.")
         try BenchOptions.check((0...262_144).contains(self.size), "--size is 0 to 262144.")
         try BenchOptions.check(self.rate.map { (0.1...1e8).contains($0) } ?? true, "--rate is 0.1 to 100000000.")
-        try BenchOptions.check(!(self.idle && self.read), "--idle sends nothing that --read could read.")
-        try BenchOptions.check(
-            !self.read || self.size >= LoadBody.bytesMin,
-            "with --read a message carries its time: --size is at least \(LoadBody.bytesMin)."
-        )
+        try BenchOptions.check(!(self.idle && self.readBack.read), "--idle sends nothing that --read could read.")
+        try self.readBack.check(bodyBytes: self.size)
         try PropertyOption.check(self.property)
-    }
-
-    func run() async throws {
-        try await self.options.report { try await self.measured($0, tell: $1) }
     }
 
     /// Makes the devices, loads the hub, and deletes the devices whatever happened.
@@ -67,16 +55,15 @@ struct TelemetryBenchCommand: AsyncParsableCommand {
         tell: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> BenchReport {
         try await self.options.withDevices(of: target) { key in
-            var run = BenchRun(
-                plan: self.plan(target, key: key),
-                seconds: self.options.seconds,
-                warmUpSeconds: self.options.warmUp,
-                isIdle: self.idle,
-                processID: self.options.pid ?? target.file?.processID
-            )
-            guard self.read else { return try await run.run(progress: tell) }
-            return try await LoadReader.with(target, consumerGroup: self.consumerGroup) { reader in
-                run.reader = reader
+            try await self.readBack.withReader(of: target) { reader in
+                let run = BenchRun(
+                    plan: self.plan(target, key: key),
+                    seconds: self.options.seconds,
+                    warmUpSeconds: self.options.warmUp,
+                    isIdle: self.idle,
+                    processID: self.options.pid ?? target.file?.processID,
+                    reader: reader
+                )
                 return try await run.run(progress: tell)
             }
         }

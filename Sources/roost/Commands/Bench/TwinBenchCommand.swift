@@ -6,7 +6,7 @@ import ArgumentParser
 import HubClient
 
 /// `roost bench twin`: reported properties.
-struct TwinBenchCommand: AsyncParsableCommand {
+struct TwinBenchCommand: OperationLoadCommand, DeviceLoadCommand {
     static let configuration = CommandConfiguration(
         commandName: "twin",
         abstract: "Patch reported properties over MQTT.",
@@ -39,14 +39,6 @@ struct TwinBenchCommand: AsyncParsableCommand {
         try BenchOptions.check(sizes.contains(self.size), "--size is \(sizes.lowerBound) to 4000.")
         try BenchOptions.check((self.size...32_000).contains(self.twinSize), "--twin-size is --size to 32000.")
         try BenchOptions.check((0...1).contains(self.qos), "--qos is 0 or 1.")
-    }
-
-    func run() async throws {
-        try await self.options.report { target, tell in
-            let report = try await self.measured(target)
-            report.lines.forEach(tell)
-            return report
-        }
     }
 
     /// Makes the devices, lets them report, and deletes them whatever happened.
