@@ -34,24 +34,36 @@ public enum TopicFilter {
     /// True if a valid filter covers a topic name.
     ///
     /// A filter that starts with a wildcard does not cover topics that start with `$`. [MQTT-4.7.2-1]
-    public static func matches(_ filter: some StringProtocol, topic: some StringProtocol) -> Bool {
-        var filter = filter.utf8[...]
-        var topic = topic.utf8[...]
+    public static func matches(_ filter: String, topic: String) -> Bool {
+        var (filter, topic) = (filter, topic)
+        return filter.withUTF8 { filter in topic.withUTF8 { topic in matches(filter, topic) } }
+    }
+
+    /// Walks both, byte by byte: every message that is sent to a client is matched.
+    private static func matches(_ filter: UnsafeBufferPointer<UInt8>, _ topic: UnsafeBufferPointer<UInt8>) -> Bool {
         if topic.first == dollar, let first = filter.first, first == hash || first == plus { return false }
-        while true {
-            let level = filter.prefix { $0 != slash }
-            if level.elementsEqual([hash]) { return true }
-            let name = topic.prefix { $0 != slash }
-            guard level.elementsEqual([plus]) || level.elementsEqual(name) else { return false }
-            let filterEnds = level.endIndex == filter.endIndex
-            let topicEnds = name.endIndex == topic.endIndex
-            if filterEnds && topicEnds { return true }
-            guard !filterEnds else { return false }
-            filter = filter[filter.index(after: level.endIndex)...]
-            // `sport/#` covers `sport` too. (MQTT 4.7.1.2)
-            guard !topicEnds else { return filter.elementsEqual([hash]) }
-            topic = topic[topic.index(after: name.endIndex)...]
+        var place = 0
+        for index in filter.indices {
+            switch filter[index] {
+            case hash where isLevel(index, of: filter):
+                return true
+            case plus where isLevel(index, of: filter):
+                while place < topic.count, topic[place] != slash { place += 1 }
+            case let byte:
+                guard place < topic.count else {
+                    // `sport/#` covers `sport` too. (MQTT 4.7.1.2)
+                    return byte == slash && filter.count == index + 2 && filter[index + 1] == hash
+                }
+                guard topic[place] == byte else { return false }
+                place += 1
+            }
         }
+        return place == topic.count
+    }
+
+    /// Whether the byte at an index is a whole level of the filter.
+    private static func isLevel(_ index: Int, of filter: UnsafeBufferPointer<UInt8>) -> Bool {
+        (index == 0 || filter[index - 1] == slash) && (index + 1 == filter.count || filter[index + 1] == slash)
     }
 
     private static let slash = UInt8(ascii: "/")

@@ -35,7 +35,7 @@ public struct SubscriptionSet: Hashable, Sendable {
     }
 
     /// The highest QoS of the filters that cover a topic, nil if none does. [MQTT-3.3.5-1]
-    public func granted(for topic: some StringProtocol) -> QoS? {
+    public func granted(for topic: String) -> QoS? {
         held.lazy.filter { TopicFilter.matches($0.filter, topic: topic) }.map(\.qos).max()
     }
 }
