@@ -73,20 +73,37 @@ final class GroupCommit: Sendable {
         }
     }
 
+    /// Runs a step in a savepoint.
+    ///
+    /// Its statements are kept compiled, which `Database.inSavepoint` does not do: every step needs two.
     private static func run<Value>(
         _ body: (Database) throws -> Value,
         in database: Database
     ) -> Result<Value, any Error> {
         do {
-            var value: Value?
-            try database.inSavepoint {
-                value = try body(database)
-                return .commit
-            }
-            guard let value else { return .failure(HubError(.internalError, "A step of the store did not run.")) }
-            return .success(value)
+            try database.cachedStatement(sql: "SAVEPOINT step").execute()
         } catch {
             return .failure(error)
+        }
+        do {
+            let value = try body(database)
+            try database.cachedStatement(sql: "RELEASE step").execute()
+            return .success(value)
+        } catch {
+            return .failure(self.takeBack(database) ?? error)
+        }
+    }
+
+    /// Undoes a step that failed; returns why where it can't be undone.
+    private static func takeBack(_ database: Database) -> (any Error)? {
+        // Some failures, as of a full disk, have undone the whole transaction, and its commit will fail.
+        guard database.isInsideTransaction else { return nil }
+        do {
+            try database.cachedStatement(sql: "ROLLBACK TO step").execute()
+            try database.cachedStatement(sql: "RELEASE step").execute()
+            return nil
+        } catch {
+            return error
         }
     }
 

@@ -14,12 +14,13 @@ enum IdentityRows {
         primaryKey, secondaryKey, primaryThumbprint, secondaryThumbprint, isEdge, deviceScope, parentScopes,
         managedBy
         """
+    private static let select = "SELECT \(columns) FROM identities WHERE device = ? AND module = ?"
 
     static func identity(_ id: IdentityID, in database: Database) throws -> RegisteredIdentity? {
-        let statement = try database.cachedStatement(
-            sql: "SELECT \(self.columns) FROM identities WHERE device = ? AND module = ?"
-        )
-        return try Row.fetchOne(statement, arguments: [id.device, id.module ?? ""]).map(self.identity)
+        let statement = try database.cachedStatement(sql: self.select)
+        // Through the cursor: it reads the columns where they are, `fetchOne` a copy of all of them.
+        let cursor = try Row.fetchCursor(statement, arguments: [id.device, id.module ?? ""])
+        return try cursor.next().map(self.identity)
     }
 
     static func exists(_ id: IdentityID, in database: Database) throws -> Bool {

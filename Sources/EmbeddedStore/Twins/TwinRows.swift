@@ -14,16 +14,23 @@ struct TwinRows {
     private static let columns = """
         version, etagNumber, tags, desired, desiredVersion, desiredStamps, reported, reportedVersion, reportedStamps
         """
+    private static let select = "SELECT \(columns) FROM twins WHERE device = ? AND module = ?"
+    private static let upsert = """
+        INSERT INTO twins (device, module, \(columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (device, module) DO UPDATE SET
+            version = excluded.version, etagNumber = excluded.etagNumber, tags = excluded.tags,
+            desired = excluded.desired, desiredVersion = excluded.desiredVersion,
+            desiredStamps = excluded.desiredStamps, reported = excluded.reported,
+            reportedVersion = excluded.reportedVersion, reportedStamps = excluded.reportedStamps
+        """
 
     let limits: TwinLimits
 
     func twin(_ id: IdentityID, in database: Database) throws -> Twin {
-        let statement = try database.cachedStatement(
-            sql: "SELECT \(Self.columns) FROM twins WHERE device = ? AND module = ?"
-        )
-        guard let row = try Row.fetchOne(statement, arguments: [id.device, id.module ?? ""]) else {
-            return Twin(freshFor: id)
-        }
+        let statement = try database.cachedStatement(sql: Self.select)
+        // Through the cursor: it reads the columns where they are, `fetchOne` a copy of all of them.
+        let cursor = try Row.fetchCursor(statement, arguments: [id.device, id.module ?? ""])
+        guard let row = try cursor.next() else { return Twin(freshFor: id) }
         return Twin(
             id: id,
             version: row[0],
@@ -35,16 +42,7 @@ struct TwinRows {
     }
 
     func put(_ twin: Twin, in database: Database) throws {
-        let statement = try database.cachedStatement(
-            sql: """
-                INSERT INTO twins (device, module, \(Self.columns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT (device, module) DO UPDATE SET
-                    version = excluded.version, etagNumber = excluded.etagNumber, tags = excluded.tags,
-                    desired = excluded.desired, desiredVersion = excluded.desiredVersion,
-                    desiredStamps = excluded.desiredStamps, reported = excluded.reported,
-                    reportedVersion = excluded.reportedVersion, reportedStamps = excluded.reportedStamps
-                """
-        )
+        let statement = try database.cachedStatement(sql: Self.upsert)
         try statement.execute(
             arguments: [
                 twin.id.device, twin.id.module ?? "", twin.version, twin.etagNumber, String(buffer: twin.tags),
