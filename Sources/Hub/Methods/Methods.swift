@@ -12,13 +12,15 @@ public final class Methods: Sendable {
     private struct OpenCall {
         let connectionNumber: UInt64
         let continuation: CheckedContinuation<MethodResult, any Error>
-        let timer: Scheduled<Void>
+        let deadline: NIODeadline
     }
 
     private struct State {
         var calls: [UInt64: OpenCall] = [:]
         /// The calls that wait for the answers of a connection.
         var callsOfConnection: [UInt64: Set<UInt64>] = [:]
+        /// When the next look at the deadlines of the calls is due; nil while none is.
+        var lookAt: NIODeadline?
         var waitingForConnection: [IdentityID: [UInt64: CheckedContinuation<Void, Never>]] = [:]
     }
 
@@ -116,20 +118,12 @@ public final class Methods: Sendable {
             name: request.name,
             payload: request.payload
         )
-        let seconds = self.responseSeconds(request)
+        let deadline = link.eventLoop.now + .seconds(Int64(self.responseSeconds(request)))
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                let timer = link.eventLoop.scheduleTask(in: .seconds(Int64(seconds))) {
-                    _ = self.end(number, .failure(Self.timedOut))
-                }
-                let isOpen = self.open(
-                    number,
-                    OpenCall(connectionNumber: connectionNumber, continuation: continuation, timer: timer)
-                )
-                guard isOpen else {
-                    timer.cancel()
-                    return continuation.resume(throwing: Self.tooMany)
-                }
+                let entry = OpenCall(connectionNumber: connectionNumber, continuation: continuation, deadline: deadline)
+                guard self.open(number, entry) else { return continuation.resume(throwing: Self.tooMany) }
+                self.look(at: deadline, on: link.eventLoop)
                 // Both may have happened before the call stood in the table.
                 if Task.isCancelled {
                     self.end(number, .failure(CancellationError()))
@@ -200,9 +194,38 @@ public final class Methods: Sendable {
             return call
         }
         guard let call else { return false }
-        call.timer.cancel()
         call.continuation.resume(with: outcome)
         return true
+    }
+
+    // MARK: Time
+
+    /// Sees to it that calls are looked at when this deadline is over.
+    ///
+    /// One timer for all calls, and none is cancelled: that costs a look at all timers of the loop, those of all idle
+    /// devices among them.
+    private func look(at deadline: NIODeadline, on eventLoop: any EventLoop) {
+        let isSooner = self.state.withLock { state in
+            if let lookAt = state.lookAt, lookAt <= deadline { return false }
+            state.lookAt = deadline
+            return true
+        }
+        guard isSooner else { return }
+        eventLoop.scheduleTask(deadline: deadline) { self.endOverdue(at: deadline, on: eventLoop) }
+    }
+
+    private func endOverdue(at lookAt: NIODeadline, on eventLoop: any EventLoop) {
+        let now = eventLoop.now
+        let (overdue, next) = self.state.withLock { state in
+            // A look that became due sooner has taken this one's place, and sees to the next.
+            if state.lookAt == lookAt { state.lookAt = nil }
+            return (
+                state.calls.filter { $0.value.deadline <= now }.map(\.key),
+                state.lookAt == nil ? state.calls.values.map(\.deadline).filter { $0 > now }.min() : nil
+            )
+        }
+        for number in overdue { self.end(number, .failure(Self.timedOut)) }
+        if let next { self.look(at: next, on: eventLoop) }
     }
 
     // MARK: Waiting for a connection

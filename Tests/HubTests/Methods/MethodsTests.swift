@@ -5,6 +5,7 @@
 import Hub
 import HubModel
 import NIOCore
+import NIOEmbedded
 import Testing
 
 struct MethodsTests {
@@ -119,6 +120,34 @@ struct MethodsTests {
         #expect(try await first.status == 200)
     }
 
+    @Test(.timeLimit(.minutes(5)))
+    func `each call ends when its own time is over`() async throws {
+        let hub = try TwinHub()
+        try await hub.create(self.device)
+        let loop = NIOAsyncTestingEventLoop()
+        let peer = try await hub.connect(self.device, on: loop)
+        try await peer.takeMethods()
+        async let long: Void = self.expect(.gatewayTimeout, hub, self.request("m", responseTimeout: 20))
+        _ = try await peer.nextCall()
+        async let short: Void = self.expect(.gatewayTimeout, hub, self.request("m", responseTimeout: 5))
+        _ = try await peer.nextCall()
+        async let answered = hub.hub.methods.invoke(self.device, self.request("m", responseTimeout: 21))
+        let call = try await peer.nextCall()
+        await loop.advanceTime(by: .seconds(5))
+        await short
+        await loop.advanceTime(by: .seconds(15))
+        await long
+        #expect(try await peer.answer(call, MethodResult(status: 200, payload: ByteBuffer())))
+        #expect(try await answered.status == 200)
+        // Whatever looked at the calls until now looks no more.
+        await loop.advanceTime(by: .seconds(300))
+        async let later: Void = self.expect(.gatewayTimeout, hub, self.request("m", responseTimeout: 5))
+        _ = try await peer.nextCall()
+        await loop.advanceTime(by: .seconds(5))
+        await later
+        try await peer.close()
+    }
+
     @Test(arguments: ["a/b", "/", "?", "a?$rid=1", "#", "a+", "a\u{0}b", "a\nb", "\u{7f}"])
     func `a name that no topic can carry is refused`(name: String) async throws {
         await self.expect(.argumentInvalid, try TwinHub(), self.request(name))
@@ -131,11 +160,16 @@ struct MethodsTests {
         await self.expect(.messageTooLarge, hub, self.request("m", String(repeating: "1", count: 131_073)))
     }
 
-    private func request(_ name: String, _ payload: String = "", connectTimeout: Int = 0) -> MethodRequest {
+    private func request(
+        _ name: String,
+        _ payload: String = "",
+        connectTimeout: Int = 0,
+        responseTimeout: Int = 300
+    ) -> MethodRequest {
         MethodRequest(
             name: name,
             payload: ByteBuffer(string: payload),
-            responseTimeoutSeconds: 300,
+            responseTimeoutSeconds: responseTimeout,
             connectTimeoutSeconds: connectTimeout
         )
     }

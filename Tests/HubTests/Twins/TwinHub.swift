@@ -59,8 +59,12 @@ struct TwinHub {
         return try await self.hub.twins.write(id, body: body, replaces: false, ifMatch: nil)
     }
 
-    func connect(_ id: IdentityID, generation: String = "1") async throws -> TwinPeer {
-        try await TwinPeer(self.hub, id, generation: generation)
+    func connect(
+        _ id: IdentityID,
+        generation: String = "1",
+        on loop: any EventLoop = MultiThreadedEventLoopGroup.singleton.any()
+    ) async throws -> TwinPeer {
+        try await TwinPeer(self.hub, id, generation: generation, loop)
     }
 }
 
@@ -87,8 +91,7 @@ struct TwinPeer: Sendable {
     private let connection: NIOLoopBound<Connection>
     private let calls: AsyncStream<MethodCall>
 
-    init(_ hub: Hub, _ id: IdentityID, generation: String) async throws {
-        let loop = MultiThreadedEventLoopGroup.singleton.any()
+    init(_ hub: Hub, _ id: IdentityID, generation: String, _ loop: any EventLoop) async throws {
         self.loop = loop
         (self.connection, self.calls) = try await loop.submit {
             let connection = Connection()
