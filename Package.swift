@@ -166,8 +166,8 @@ let package = Package(
         tests(
             "HTTPFrontTests",
             [
-                "HTTPFront", "JSON", "Hub", "HubModel", "EmbeddedStore", "HubTesting", nioCore, nioPosix, nioHTTP1,
-                nioWebSocket,
+                "HTTPFront", "JSON", "Hub", "HubModel", "EmbeddedStore", "HubTesting", nioCore, nioPosix, nioEmbedded,
+                nioHTTP1, nioHTTPTypes, nioWebSocket, httpTypes,
                 asyncHTTPClient, crypto, logging,
             ]
         ),

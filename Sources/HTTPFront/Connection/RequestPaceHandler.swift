@@ -29,6 +29,7 @@ final class RequestPaceHandler: ChannelDuplexHandler {
     private var phase = Phase.answering
     private var closesAfterAnswer = false
     private var timer: Scheduled<Void>?
+    private var timerAt: NIODeadline?
 
     init(limits: HTTPFrontLimits) {
         self.limits = limits
@@ -41,7 +42,7 @@ final class RequestPaceHandler: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch self.unwrapInboundIn(data) {
-        case .head: self.enter(.body(since: .now(), bytes: 0), context)
+        case .head: self.enter(.body(since: context.eventLoop.now, bytes: 0), context)
         case .body(let buffer):
             if case .body(let since, let bytes) = self.phase {
                 self.phase = .body(since: since, bytes: bytes + Int64(buffer.readableBytes))
@@ -65,15 +66,13 @@ final class RequestPaceHandler: ChannelDuplexHandler {
                 written.futureResult.whenComplete { _ in channel.close(promise: nil) }
                 return context.writeAndFlush(data, promise: written)
             }
-            self.enter(.idle(since: .now()), context)
+            self.enter(.idle(since: context.eventLoop.now), context)
         }
         context.write(data, promise: promise)
     }
 
     private func enter(_ phase: Phase, _ context: ChannelHandlerContext) {
         self.phase = phase
-        self.timer?.cancel()
-        self.timer = nil
         self.schedule(context)
     }
 
@@ -86,8 +85,14 @@ final class RequestPaceHandler: ChannelDuplexHandler {
         }
     }
 
+    /// A timer that fires early asks again; only one that would fire late is replaced.
+    ///
+    /// To cancel one costs a look at all timers of the loop, those of all idle devices among them.
     private func schedule(_ context: ChannelHandlerContext) {
         guard let deadline = self.deadline() else { return }
+        if let timerAt = self.timerAt, timerAt <= deadline { return }
+        self.timer?.cancel()
+        self.timerAt = deadline
         let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         self.timer = context.eventLoop.scheduleTask(deadline: deadline) {
             let (handler, context) = loopBound.value
@@ -96,8 +101,10 @@ final class RequestPaceHandler: ChannelDuplexHandler {
     }
 
     private func timerFired(_ context: ChannelHandlerContext) {
+        self.timer = nil
+        self.timerAt = nil
         guard let deadline = self.deadline() else { return }
-        guard deadline <= .now() else { return self.schedule(context) }
+        guard deadline <= context.eventLoop.now else { return self.schedule(context) }
         context.close(promise: nil)
     }
 }
