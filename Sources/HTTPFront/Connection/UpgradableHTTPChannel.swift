@@ -54,7 +54,9 @@ struct UpgradableHTTPChannel: HTTPChannelHandler {
             switch result {
             case .success(.routes(let connection)):
                 // Lives as long as the connection, which the listener closes when it stops; nobody else could own it.
-                Task { await self.handle(value: .routes(connection), logger: logger) }
+                Task(executorPreference: LoopExecutor(channel.eventLoop)) {
+                    await self.handle(value: .routes(connection), logger: logger)
+                }
             case .success(.tunnel), .success(.refused): break
             case .failure:
                 logger.debug("An HTTP connection ended before its first request.")
