@@ -4,8 +4,11 @@
 
 """Fixtures: one hub per test process, a new device per test."""
 
+import datetime
+
 import pytest
 
+from support import reading
 from support.devices import make_device, make_module
 from support.program import Hub, Loopback, may_bind_443
 from support.proxy import Proxy
@@ -35,6 +38,12 @@ def hub(tmp_path_factory, second_address):
         yield hub.start()
     finally:
         hub.close()
+
+
+@pytest.fixture(autouse=True)
+def read_from_here(monkeypatch):
+    """Lets readers begin where the test does, and not with all that other tests have sent to the hub."""
+    monkeypatch.setattr(reading, "beginning", datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=1))
 
 
 @pytest.fixture

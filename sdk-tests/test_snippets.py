@@ -19,9 +19,10 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), 
 
 
 @pytest.fixture
-def paste(hub, tmp_path):
+def paste(own_hub, tmp_path):
     """Starts a snippet in a folder where the hub's data directory is ./roost-data, with what an environment sets."""
-    (tmp_path / "roost-data").symlink_to(hub.data)
+    own_hub.start()
+    (tmp_path / "roost-data").symlink_to(own_hub.data)
     running = []
 
     def start(text: str, **environment: str) -> subprocess.Popen:
@@ -45,21 +46,20 @@ def snippet(name: str, placeholder: str, value: str) -> str:
     return text.replace(placeholder, value)
 
 
-def test_a_device_a_reader_and_a_back_end_are_pasted_from_the_readme(hub, paste):
-    manager = registry(hub)
+def test_a_device_a_reader_and_a_back_end_are_pasted_from_the_readme(own_hub, paste):
+    manager = registry(own_hub)
     manager.create_device_with_sas("my-device", "", "", "enabled")
-    string = hub.run("connection-string", "device", "my-device").strip()
+    string = own_hub.run("connection-string", "device", "my-device").strip()
     device = paste(snippet("IoTHubDeviceClient", "HostName=...;DeviceId=my-device;SharedAccessKey=...", string))
     assert device.wait(60) == 0
 
     reader = paste(
-        snippet("EventHubConsumerClient", "Endpoint=sb://...", hub.run("connection-string", "eventhub").strip())
+        snippet("EventHubConsumerClient", "Endpoint=sb://...", own_hub.run("connection-string", "eventhub").strip())
     )
-    # The hub is that of other tests, too.
     assert any("21.5" in line for line in reader.stdout)
 
     dots = "HostName=...;SharedAccessKeyName=iothubowner;SharedAccessKey=..."
-    text = snippet("IoTHubRegistryManager", dots, hub.run("connection-string", "service").strip())
+    text = snippet("IoTHubRegistryManager", dots, own_hub.run("connection-string", "service").strip())
     authority = "roost-data/tls/ca.pem"
     back_end = paste(text, REQUESTS_CA_BUNDLE=authority, SSL_CERT_FILE=authority)
     output, _ = back_end.communicate(timeout=60)
@@ -68,8 +68,8 @@ def test_a_device_a_reader_and_a_back_end_are_pasted_from_the_readme(hub, paste)
     eventually(lambda: manager.get_device("my-device").cloud_to_device_message_count == 1)
 
 
-def test_the_program_that_serve_prints_runs_as_often_as_it_is_pasted(hub, paste):
-    printed = re.search(r"^import base64.*?^device\.shutdown\(\)$", hub.said(), re.DOTALL | re.MULTILINE)[0]
+def test_the_program_that_serve_prints_runs_as_often_as_it_is_pasted(own_hub, paste):
+    printed = re.search(r"^import base64.*?^device\.shutdown\(\)$", own_hub.said(), re.DOTALL | re.MULTILINE)[0]
     for _ in range(2):
         assert paste(printed).wait(60) == 0
-    read(hub, enough=lambda events: sum(event.body.startswith(b"hello from sim-") for event in events) >= 2)
+    read(own_hub, enough=lambda events: sum(event.body.startswith(b"hello from sim-") for event in events) >= 2)

@@ -13,6 +13,9 @@ import time
 from azure.eventhub import EventHubConsumerClient
 from azure.eventhub.aio import EventHubConsumerClient as AsyncConsumerClient
 
+# Where a reader begins that is not told: at the beginning of the test, for tests share hubs (see conftest.py).
+beginning: datetime.datetime | str = "-1"
+
 # Each official reader: (name, asynchronous, the older of its two AMQP libraries).
 READERS = ["pyamqp", "pyamqp-async", "uamqp", "uamqp-async"]
 
@@ -130,7 +133,7 @@ class Reading:
         self.kind = kind
         self._batch = batch
         self._hub, self._group = hub, group
-        self._options = {"starting_position": "-1", **options}
+        self._options = {"starting_position": beginning, **options}
         self._client_options = {
             name: self._options.pop(name)
             for name in ("connection_string", "retry_total", "transport_type")
