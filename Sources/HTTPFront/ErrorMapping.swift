@@ -53,6 +53,16 @@ struct HTTPFailure: Error, Hashable {
         415_000,
         "Send the body without a Content-Encoding."
     )
+    static let malformedBody: HTTPFailure = {
+        var failure = HTTPFailure(
+            .badRequest,
+            "GenericBadRequest",
+            400_000,
+            "The body is not framed as HTTP/1.1 frames bodies."
+        )
+        failure.closes = true
+        return failure
+    }()
     static func tooLarge(_ bytesMax: Int) -> HTTPFailure {
         var failure = HTTPFailure(
             .contentTooLarge,
@@ -107,7 +117,7 @@ enum ErrorMapping {
         case .invalidDeviceScope: (.badRequest, "InvalidDeviceScope", 400_028)
         case .unauthorized, .forbidden: (.unauthorized, "IotHubUnauthorizedAccess", 401_002)
         case .systemModule: (.unauthorized, "SystemModuleModifyUnauthorizedAccess", 401_100)
-        case .certificateNotFound: (.notFound, "GenericNotFound", 404_000)
+        case .certificateNotFound: (.notFound, "CertificateNotFound", 404_008)
         case .deviceNotFound: (.notFound, "DeviceNotFound", 404_001)
         case .moduleNotFound: (.notFound, "ModuleNotFound", 404_010)
         case .invalidMessageExpiryTime: (.forbidden, "InvalidMessageExpiryTime", 403_009)

@@ -38,8 +38,8 @@ public struct HTTPFront: Sendable {
         self.connection = UpgradableHTTPChannel(
             tunnels: WebSocketTunnels(tunnels, names: hub.names),
             limits: limits
-        ) { request, writer, _ in
-            let response = await responder.respond(to: request)
+        ) { request, writer, channel in
+            let response = await responder.respond(to: request, on: channel)
             try await writer.write(response: response.head, body: response.body)
         }
     }

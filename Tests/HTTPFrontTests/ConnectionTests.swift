@@ -4,60 +4,16 @@
 
 import HTTPFront
 import NIOCore
-import NIOPosix
 import Testing
 
 /// What happens below the routes: pace, sizes, framing, and tunnels; spoken in raw bytes.
 struct ConnectionTests {
-    /// Collects what the server sends until it closes.
-    private final class Collector: ChannelInboundHandler {
-        typealias InboundIn = ByteBuffer
-
-        private let promise: EventLoopPromise<String>
-        private var bytes = ByteBuffer()
-        private let stop: String?
-
-        init(_ promise: EventLoopPromise<String>, stop: String?) {
-            self.promise = promise
-            self.stop = stop
-        }
-
-        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            var buffer = self.unwrapInboundIn(data)
-            self.bytes.writeBuffer(&buffer)
-            let text = String(decoding: self.bytes.readableBytesView, as: UTF8.self)
-            if let stop, text.contains(stop) { self.promise.succeed(text) }
-        }
-
-        func channelInactive(context: ChannelHandlerContext) {
-            self.promise.succeed(String(decoding: self.bytes.readableBytesView, as: UTF8.self))
-        }
-
-        func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
-    }
-
-    /// Sends bytes and returns what comes back until the server closes, or says `stop`.
-    private func exchange(_ test: TestHub, _ parts: [[UInt8]], until stop: String? = nil) async throws -> String {
-        let loop = MultiThreadedEventLoopGroup.singleton.next()
-        let promise = loop.makePromise(of: String.self)
-        let timeout = loop.scheduleTask(in: .seconds(20)) { promise.fail(ChannelError.eof) }
-        let channel = try await ClientBootstrap(group: loop)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(Collector(promise, stop: stop))
-                }
-            }
-            .connect(host: "127.0.0.1", port: test.port).get()
-        // A server that has closed by now ends the exchange all the same: what counts is what it said.
-        for part in parts { channel.writeAndFlush(ByteBuffer(bytes: part), promise: nil) }
-        let text = try await promise.futureResult.get()
-        timeout.cancel()
-        channel.close(promise: nil)
-        return text
-    }
-
     private func exchange(_ test: TestHub, _ text: String, until stop: String? = nil) async throws -> String {
-        try await self.exchange(test, [Array(text.utf8)], until: stop)
+        try await test.exchange([Array(text.utf8)], until: stop)
+    }
+
+    private func exchange(_ test: TestHub, _ parts: [[UInt8]], until stop: String? = nil) async throws -> String {
+        try await test.exchange(parts, until: stop)
     }
 
     private func upgrade(_ path: String, _ name: String, _ extra: String = "") -> String {

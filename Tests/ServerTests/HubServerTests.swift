@@ -139,6 +139,27 @@ struct HubServerTests {
         try await hub.stop()
     }
 
+    @Test func `security 054 a client of HTTPS counts as unknown until its token was good`() async throws {
+        let directory = try TemporaryDirectory()
+        defer { directory.remove() }
+        let hub = try await RunningHub.start(in: directory)
+        func unknown() async throws -> Bool {
+            try await hub.get("/metrics").body.contains("\nroost_connections_unauthenticated 1\n")
+        }
+        let stranger = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connect(host: "127.0.0.1", port: hub.server.file.ports.http ?? 0).get()
+        #expect(try await eventually { hub.server.hub.metrics.http.open.value == 1 })
+        #expect(try await unknown())
+        let target = try HubTarget(dataDirectory: hub.server.directory.path, plain: true)
+        try await target.withService { service in
+            _ = try await service.devices(top: 1)
+            // The stranger still, and not this one.
+            #expect(try await unknown())
+        }
+        stranger.close(promise: nil)
+        try await hub.stop()
+    }
+
     @Test func `stopping lets devices go and waits for what is in flight`() async throws {
         let directory = try TemporaryDirectory()
         defer { directory.remove() }

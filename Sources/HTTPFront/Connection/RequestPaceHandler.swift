@@ -2,32 +2,35 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
-import HTTPTypes
 import NIOCore
 import NIOHTTPTypes
 
-/// Closes connections whose requests come too slowly, or not at all, and those whose answer says so.
+/// Closes connections whose requests come too slowly, or not at all, and those that don't read their answers.
 ///
 /// | state | deadline | then |
 /// |---|---|---|
-/// | waiting for a head | the idle time-out | close |
+/// | no request without its answer | the idle time-out | close |
 /// | reading a body | the header time-out and the bytes so far at the lowest rate | close |
 /// | answering | none: it is the hub's time | |
+/// | the socket takes no more of an answer | the idle time-out | close |
 final class RequestPaceHandler: ChannelDuplexHandler {
     typealias InboundIn = HTTPRequestPart
     typealias InboundOut = HTTPRequestPart
     typealias OutboundIn = HTTPResponsePart
     typealias OutboundOut = HTTPResponsePart
 
-    private enum Phase {
-        case idle(since: NIODeadline)
-        case body(since: NIODeadline, bytes: Int64)
-        case answering
+    private struct Body {
+        let since: NIODeadline
+        var bytes: Int64 = 0
     }
 
     private let limits: HTTPFrontLimits
-    private var phase = Phase.answering
-    private var closesAfterAnswer = false
+    /// Requests whose answer is not written yet; more than one where a client doesn't wait.
+    private var unanswered = 0
+    /// When the last answer was written.
+    private var idleSince: NIODeadline?
+    private var body: Body?
+    private var stalledSince: NIODeadline?
     private var timer: Scheduled<Void>?
     private var timerAt: NIODeadline?
 
@@ -42,46 +45,38 @@ final class RequestPaceHandler: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch self.unwrapInboundIn(data) {
-        case .head: self.enter(.body(since: context.eventLoop.now, bytes: 0), context)
-        case .body(let buffer):
-            if case .body(let since, let bytes) = self.phase {
-                self.phase = .body(since: since, bytes: bytes + Int64(buffer.readableBytes))
-            }
-        case .end:
-            if case .body = self.phase { self.enter(.answering, context) }
+        case .head:
+            self.unanswered += 1
+            self.body = Body(since: context.eventLoop.now)
+            self.schedule(context)
+        case .body(let buffer): self.body?.bytes += Int64(buffer.readableBytes)
+        case .end: self.body = nil
         }
         context.fireChannelRead(data)
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        switch self.unwrapOutboundIn(data) {
-        case .head(let head):
-            if head.headerFields[.connection] == "close" { self.closesAfterAnswer = true }
-        case .body: break
-        case .end:
-            guard !self.closesAfterAnswer else {
-                let channel = context.channel
-                // Nobody waits for the rest of a body that is not wanted, nor for the client to hang up.
-                let written = promise ?? context.eventLoop.makePromise()
-                written.futureResult.whenComplete { _ in channel.close(promise: nil) }
-                return context.writeAndFlush(data, promise: written)
-            }
-            self.enter(.idle(since: context.eventLoop.now), context)
+        if case .end = self.unwrapOutboundIn(data) {
+            self.unanswered = max(0, self.unanswered - 1)
+            self.idleSince = context.eventLoop.now
+            self.schedule(context)
         }
         context.write(data, promise: promise)
     }
 
-    private func enter(_ phase: Phase, _ context: ChannelHandlerContext) {
-        self.phase = phase
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.stalledSince = context.channel.isWritable ? nil : context.eventLoop.now
         self.schedule(context)
+        context.fireChannelWritabilityChanged()
     }
 
     private func deadline() -> NIODeadline? {
-        switch self.phase {
-        case .idle(let since): since + self.limits.idleTimeout
-        case .body(let since, let bytes):
-            since + self.limits.headerTimeout + .seconds(bytes / Int64(self.limits.bodyBytesPerSecondMin))
-        case .answering: nil
+        if let stalledSince { return stalledSince + self.limits.idleTimeout }
+        // The rest of a body whose answer is written interests nobody: it has the time of an idle connection.
+        if self.unanswered == 0 { return self.idleSince.map { $0 + self.limits.idleTimeout } }
+        return self.body.map { body in
+            let seconds = body.bytes / Int64(self.limits.bodyBytesPerSecondMin)
+            return body.since + self.limits.headerTimeout + .seconds(seconds)
         }
     }
 

@@ -17,8 +17,8 @@ import NIOWebSocket
 /// |---|---|---|
 /// | undecided | no whole header block in time | closed |
 /// | undecided | a request without `Upgrade: websocket` | routes |
-/// | undecided | an upgrade to a known path and sub-protocol | tunnel |
-/// | undecided | any other upgrade | refused: 400, closed |
+/// | undecided | a WebSocket on a known path with a known sub-protocol | tunnel |
+/// | undecided | any other WebSocket | refused: 400, closed |
 struct UpgradableHTTPChannel: HTTPChannelHandler {
     typealias Connection = NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>
 
@@ -86,6 +86,8 @@ struct UpgradableHTTPChannel: HTTPChannelHandler {
             configuration.decoderConfiguration.maxHeaderFieldCount = self.limits.headersMax
             let pipeline = channel.pipeline.syncOperations
             let decided = try pipeline.configureUpgradableHTTPServerPipeline(configuration: configuration)
+            let upgrades = try pipeline.handler(type: NIOTypedHTTPServerUpgradeHandler<Value>.self)
+            try pipeline.addHandler(UpgradeFilterHandler(), position: .before(upgrades))
             try pipeline.addHandler(BadFirstRequestHandler())
             return decided
         } catch {
@@ -104,6 +106,7 @@ struct UpgradableHTTPChannel: HTTPChannelHandler {
         channel.eventLoop.makeCompletedFuture {
             let pipeline = channel.pipeline.syncOperations
             try Self.forgetFirstRequest(channel)
+            try pipeline.addHandler(RequestRulesHandler())
             try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: true))
             try pipeline.addHandler(RequestPaceHandler(limits: self.limits))
             try pipeline.addHandler(HTTPConnectionStateHandler(idleTimeout: nil, logger: logger))

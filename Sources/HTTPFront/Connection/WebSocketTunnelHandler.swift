@@ -19,6 +19,8 @@ final class WebSocketTunnelHandler: ChannelDuplexHandler {
     private var isInMessage = false
     private var hasSentClose = false
     private var isQuiescing = false
+    /// The latest ping that could not be answered yet, for the client doesn't read.
+    private var unansweredPing: ByteBuffer?
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let frame = self.unwrapInboundIn(data)
@@ -31,8 +33,9 @@ final class WebSocketTunnelHandler: ChannelDuplexHandler {
             self.isInMessage = !frame.fin
             context.fireChannelRead(self.wrapInboundOut(frame.unmaskedData))
         case .ping:
-            let pong = WebSocketFrame(fin: true, opcode: .pong, data: frame.unmaskedData)
-            context.writeAndFlush(self.wrapOutboundOut(pong), promise: nil)
+            // Only the latest of several needs an answer (RFC 6455, 5.5.3): who pings and doesn't read fills no memory.
+            self.unansweredPing = frame.unmaskedData
+            self.answerPing(context)
         case .pong: break
         case .connectionClose:
             self.end(context, Self.answer(toClose: frame.unmaskedData))
@@ -51,6 +54,18 @@ final class WebSocketTunnelHandler: ChannelDuplexHandler {
         case 1000...1003, 1007...1014, 3000...4999: return code
         default: return .protocolError
         }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.answerPing(context)
+        context.fireChannelWritabilityChanged()
+    }
+
+    private func answerPing(_ context: ChannelHandlerContext) {
+        guard context.channel.isWritable, let data = self.unansweredPing else { return }
+        self.unansweredPing = nil
+        let pong = WebSocketFrame(fin: true, opcode: .pong, data: data)
+        context.writeAndFlush(self.wrapOutboundOut(pong), promise: nil)
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {

@@ -5,10 +5,12 @@
 import HTTPTypes
 import Hub
 import HubModel
+import HubTransport
 import HummingbirdCore
 import JSON
 import Logging
 import NIOCore
+import NIOHTTP1
 
 /// Answers the requests of the service API: who asks, what for, may he, do it, say it.
 struct ServiceResponder: Sendable {
@@ -17,8 +19,8 @@ struct ServiceResponder: Sendable {
     let limits: HTTPFrontLimits
     let logger: Logger
 
-    /// Answers a request; every failure is an answer too.
-    func respond(to request: Request) async -> Response {
+    /// Answers a request of a connection; every failure is an answer too.
+    func respond(to request: Request, on channel: any Channel) async -> Response {
         var form = HTTPFailure.Form.named
         do {
             let target = request.head.path ?? "/"
@@ -26,6 +28,8 @@ struct ServiceResponder: Sendable {
             let route = try ServiceRoute(path: path)
             form = route.errorForm
             let principal = try self.authenticate(request)
+            channel.triggerUserOutboundEvent(ConnectionAuthenticated(), promise: nil)
+            if request.headers[.expect] != nil { channel.triggerUserOutboundEvent(BodyWanted(), promise: nil) }
             let query = ServiceQuery(target.dropFirst(path.count + 1))
             guard query.apiVersion != nil || route == .unknown else { throw HTTPFailure.missingVersion }
             return try await self.serve(route, request, query, principal)
@@ -156,6 +160,11 @@ struct ServiceResponder: Sendable {
             return try await request.body.collect(upTo: bytesMax)
         } catch is NIOTooManyBytesError {
             throw HTTPFailure.tooLarge(bytesMax)
+        } catch let error as HTTPParserError where error != .invalidEOFState {
+            throw HTTPFailure.malformedBody
+        } catch {
+            // The connection ended, by the client or for being too slow: nobody reads this answer.
+            throw HTTPFailure.clientGone
         }
     }
 }

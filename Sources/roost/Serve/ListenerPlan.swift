@@ -111,13 +111,11 @@ struct ListenerPlan {
     ) -> Listener {
         var settings = settings
         settings.refusal = refusal
-        settings.announcesAuthentication = Self.announcing.contains(settings.name)
+        settings.announcesAuthentication = true
         return Listener(settings, limits: limits, gate: gate, group: group, logger: logger, initializer: front)
     }
 
     private static let healthConnectionsMax = 64
-    /// Listeners whose fronts tell when a peer has signed in.
-    private static let announcing: Set<String> = ["mqtts", "mqtt", "amqps", "amqp"]
     /// CONNACK with return code 3, server unavailable: clients try again later [MQTT-3.2.2-5].
     private static let mqttRefusal: [UInt8] = [0x20, 0x02, 0x00, 0x03]
     private static let httpRefusal = Array(
