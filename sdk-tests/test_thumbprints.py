@@ -94,6 +94,14 @@ def test_the_asynchronous_client_signs_in_with_a_pinned_certificate(hub, maker, 
     assert event.body == b"asynchronously"
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("curve", ["P-384", "P-521"])
+def test_security_030_keys_on_larger_curves_sign_in(hub, maker, device_id, curve, version):
+    own = maker.make("whatever", curve=curve)
+    registry(hub).create_device_with_x509(device_id, own.sha256, own.sha256, "enabled")
+    assert answer(hub, device_id, own, version=version) == 0
+
+
 def test_security_030_a_thumbprint_without_a_type_makes_a_self_signed_device(hub, maker, device_id):
     own = maker.make("whatever")
     document = {"deviceId": device_id, "authentication": {"x509Thumbprint": {"primaryThumbprint": own.sha1}}}

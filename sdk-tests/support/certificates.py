@@ -64,12 +64,13 @@ class Maker:
         authority: bool = False,
         chain: tuple[Made, ...] = (),
         rsa: bool = False,
+        curve: str = "P-256",
         extensions: tuple[str, ...] = (),
     ) -> Made:
         """A certificate that signs itself or that `issuer` signs; `chain` is put behind it in its file."""
         base = self.folder / f"certificate-{next(_numbers)}"
         made = Made(base.with_suffix(".pem"), base.with_suffix(".key"))
-        kind = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        kind = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", f"ec_paramgen_curve:{curve}"]
         command = ["openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-sha256", "-days", "30"]
         command += ["-subj", "/CN=" + name.replace("/", "\\/"), "-keyout", made.key, "-out", made.certificate]
         constraint = "critical,CA:TRUE" if authority else "critical,CA:FALSE"

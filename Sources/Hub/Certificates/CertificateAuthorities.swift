@@ -177,6 +177,12 @@ public final class CertificateAuthorities: Sendable {
         guard CertificatePath.hasStrongKey(read.certificate.publicKey) else {
             throw HubError(.argumentInvalid, "The key is not RSA with 2,048 bits or more, P-256, P-384 or P-521.")
         }
+        guard CertificatePath.isUnderstood(read.certificate) else {
+            throw HubError(
+                .argumentInvalid,
+                "The certificate has a critical extension that the hub does not evaluate, such as name constraints."
+            )
+        }
         let now = self.clock.seconds
         guard read.certificate.isValid(atSeconds: now, skewSeconds: self.limits.clockSkewSeconds) else {
             throw HubError(.argumentInvalid, "The certificate is not valid at this time.")

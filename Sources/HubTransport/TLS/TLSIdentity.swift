@@ -135,6 +135,7 @@ public final class TLSIdentity: Sendable {
             let plain = try NIOSSLContext(configuration: configuration)
             // Requested, not required; the list of authorities stays empty, so that clients don't filter theirs.
             configuration.certificateVerification = .optionalVerification
+            configuration.verifySignatureAlgorithms = clientSignatures
             return Loaded(source: source, plain: plain, requesting: try NIOSSLContext(configuration: configuration))
         } catch {
             throw CertificateProblem(
@@ -148,6 +149,14 @@ public final class TLSIdentity: Sendable {
         .TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, .TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         .TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, .TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
         .TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, .TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ]
+
+    /// By which clients prove that they hold the key of their certificate: those of the keys that sign-ins take, which the
+    /// library's own list lacks P-521 of, and nothing with SHA-1, which it has.
+    private static let clientSignatures: [SignatureAlgorithm] = [
+        .ecdsaSecp256R1Sha256, .ecdsaSecp384R1Sha384, .ecdsaSecp521R1Sha512,
+        .rsaPssRsaeSha256, .rsaPssRsaeSha384, .rsaPssRsaeSha512,
+        .rsaPkcs1Sha256, .rsaPkcs1Sha384, .rsaPkcs1Sha512,
     ]
 
     private static let cbcCiphers: [NIOTLSCipher] = [

@@ -9,6 +9,7 @@ import NIOCore
 import SwiftASN1
 import Synchronization
 import Testing
+import X509
 
 @testable import Hub
 
@@ -172,8 +173,12 @@ struct CertificateAuthoritiesTests {
         let bench = try Bench()
         let leaf = try Made("leaf")
         let ended = try Made.authority("ended") { $0.until = TestCertificate.now - 400 }
+        // Name constraints: none of its devices could sign in.
+        let constrained = try Made.authority("constrained") {
+            $0.extra = Certificate.Extension(oid: [2, 5, 29, 30], critical: true, value: [0x30, 0])
+        }
         for (name, text) in [
-            ("fleet", leaf.pem), ("fleet", ended.pem), ("fleet", ""), ("fleet", "AAAA"),
+            ("fleet", leaf.pem), ("fleet", ended.pem), ("fleet", constrained.pem), ("fleet", ""), ("fleet", "AAAA"),
             ("fleet", "-----BEGIN CERTIFICATE-----"), ("", try Made.authority("a").pem),
             ("a/b", try Made.authority("a").pem),
         ] {

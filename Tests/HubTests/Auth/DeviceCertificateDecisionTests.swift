@@ -170,6 +170,17 @@ struct DeviceCertificateDecisionTests {
         #expect(signed([try Made("d1")], trusting: [root]) == .failure(.untrustedCertificate))
     }
 
+    @Test func `security 034 a name that only looks like the device's is another`() throws {
+        let root = try Made.authority("root")
+        let device = identity(IdentityID(device: "K;1"), .certificateAuthority)
+        // The Kelvin sign and the Greek question mark, which Swift's comparison takes for K and ;.
+        for name in ["\u{212A};1", "K\u{37E}1"] {
+            let leaf = try Made(name, issuer: root)
+            #expect(decide([leaf], as: device, trusting: [root]) == .failure(.wrongCertificate))
+        }
+        #expect((try? decide([Made("K;1", issuer: root)], as: device, trusting: [root]).get()) != nil)
+    }
+
     @Test func `security 034 a module's common name is that of device and module`() throws {
         let root = try Made.authority("root")
         let module = identity(IdentityID(device: "d1", module: "m1"), .certificateAuthority)

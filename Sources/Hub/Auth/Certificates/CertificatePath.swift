@@ -107,8 +107,13 @@ struct CertificatePath {
     /// Whether a certificate is valid now, says nothing critical that is not understood, and has a key of some strength.
     private func isGood(_ certificate: Certificate) -> Bool {
         certificate.isValid(atSeconds: self.nowSeconds, skewSeconds: self.skewSeconds)
-            && certificate.extensions.allSatisfy { !$0.critical || Self.understood.contains($0.oid) }
+            && Self.isUnderstood(certificate)
             && Self.hasStrongKey(certificate.publicKey)
+    }
+
+    /// Whether a certificate demands nothing that is not evaluated here, such as name constraints (RFC 5280, 4.2).
+    static func isUnderstood(_ certificate: Certificate) -> Bool {
+        certificate.extensions.allSatisfy { !$0.critical || Self.understood.contains($0.oid) }
     }
 
     /// Whether a certificate that a client presents is good, its signature's method included.

@@ -56,7 +56,10 @@ public struct DeviceCertificateDecision: Sendable {
             guard let slot else { return .failure(.wrongCertificate) }
             proof = (.thumbprint(slot), leaf.certificate.validUntilSeconds)
         case .certificateAuthority:
-            guard leaf.certificate.commonName == self.id.description else { return .failure(.wrongCertificate) }
+            // Byte for byte: to Swift, texts that look alike may be equal, such as the Kelvin sign and K.
+            guard leaf.certificate.commonName?.utf8.elementsEqual(self.id.description.utf8) == true else {
+                return .failure(.wrongCertificate)
+            }
             guard let path else { return .failure(.untrustedCertificate) }
             proof = (.certificateAuthority(thumbprint: path.authority), path.endsAtSeconds)
         }
