@@ -181,8 +181,11 @@ struct MethodRouteTests {
         try await Self.with { test in
             let device = try await ScriptedDevice(test.hub, Self.device)
             let long = String(repeating: "n", count: 101)
+            // To Swift this is one character.
+            let accents = "e" + String(repeating: "\u{301}", count: 40_000)
             let bodies = [
-                "{}", #"{"methodName":""}"#, #"{"methodName":null}"#, #"{"methodName":7}"#,
+                "{}", #"{"methodName":""}"#, #"{"methodName":"\#(accents)"}"#, #"{"methodName":null}"#,
+                #"{"methodName":7}"#,
                 #"{"methodName":"\#(long)"}"#, #"{"methodName":"m","responseTimeoutInSeconds":-1}"#,
                 #"{"methodName":"m","responseTimeoutInSeconds":1.5}"#,
                 #"{"methodName":"m","connectTimeoutInSeconds":"5"}"#,

@@ -81,7 +81,8 @@ public final class Methods: Sendable {
     }
 
     private func check(_ request: MethodRequest) throws(HubError) {
-        guard !request.name.isEmpty, request.name.count <= self.limits.nameLengthMax else {
+        // Not what Swift calls a character: any number of accents stands on one, and the name goes into a topic.
+        guard !request.name.isEmpty, request.name.utf16.count <= self.limits.nameLengthMax else {
             throw HubError(.argumentInvalid, "The name of a method has 1 to \(self.limits.nameLengthMax) characters.")
         }
         guard request.name.unicodeScalars.allSatisfy(Self.isInNames) else {

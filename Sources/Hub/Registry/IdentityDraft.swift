@@ -36,6 +36,9 @@ public struct IdentityDraft: Sendable, Hashable {
 /// The rules that a draft must keep, and what becomes of it (docs/wire/http.md#identities).
 struct IdentityRules {
     static let statusReasonLengthMax = 128
+    /// The longest `managedBy` and the longest scope; those that a hub makes have 165 characters at most.
+    static let textLengthMax = 512
+    static let parentScopesMax = 100
     static let keyBytes = 16...64
     static let generatedKeyBytes = 32
     static let systemModules = ["$edgeAgent", "$edgeHub"]
@@ -53,9 +56,7 @@ struct IdentityRules {
         nowMilliseconds now: Int64
     ) throws(HubError) -> RegisteredIdentity {
         try self.checkID(draft.id)
-        if (draft.statusReason?.count ?? 0) > Self.statusReasonLengthMax {
-            throw HubError(.argumentInvalid, "statusReason is longer than \(Self.statusReasonLengthMax) characters.")
-        }
+        try self.checkTexts(draft)
         let status = draft.status ?? .enabled
         let type = draft.authentication ?? (draft.thumbprints.isEmpty ? .sas : .selfSigned)
         let isStatusKept = status == (existing?.status ?? .enabled)
@@ -97,6 +98,22 @@ struct IdentityRules {
                 "An ID has 1 to \(Limits.identityLengthMax) characters out of letters, digits and -:.+%_#*?!(),=@;$'."
             )
         }
+    }
+
+    /// Bounds what is free text; without that one document could be as large as a body, and a list of them a thousand times that.
+    private func checkTexts(_ draft: IdentityDraft) throws(HubError) {
+        func check(_ text: String?, _ name: String, _ lengthMax: Int = Self.textLengthMax) throws(HubError) {
+            guard (text?.utf16.count ?? 0) <= lengthMax else {
+                throw HubError(.argumentInvalid, "\(name) is longer than \(lengthMax) characters.")
+            }
+        }
+        try check(draft.statusReason, "statusReason", Self.statusReasonLengthMax)
+        try check(draft.managedBy, "managedBy")
+        try check(draft.deviceScope, "deviceScope")
+        guard draft.parentScopes.count <= Self.parentScopesMax else {
+            throw HubError(.argumentInvalid, "parentScopes has more than \(Self.parentScopesMax) scopes.")
+        }
+        for scope in draft.parentScopes { try check(scope, "A scope of parentScopes") }
     }
 
     private func keys(_ pair: CredentialPair) throws(HubError) -> CredentialPair {

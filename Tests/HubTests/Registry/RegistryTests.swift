@@ -173,6 +173,25 @@ struct RegistryTests {
         #expect(await self.code { try await self.registry.put(bare, ifMatch: nil) } == .argumentInvalid)
         let wordy = self.draft("d") { $0.statusReason = String(repeating: "x", count: 129) }
         #expect(await self.code { try await self.registry.put(wordy, ifMatch: nil) } == .argumentInvalid)
+        // To Swift this is one character.
+        let accents = self.draft("d") { $0.statusReason = "e" + String(repeating: "\u{301}", count: 128) }
+        #expect(await self.code { try await self.registry.put(accents, ifMatch: nil) } == .argumentInvalid)
+    }
+
+    @Test func `free text is bounded, also in bulk calls, which take any scope`() async throws {
+        let long = String(repeating: "x", count: 513)
+        let drafts = [
+            self.draft("a") { $0.deviceScope = long }, self.draft("b") { $0.parentScopes = [long] },
+            self.draft("c") { $0.parentScopes = (0...100).map { "scope-\($0)" } },
+        ]
+        let errors = try await self.registry.apply(drafts.map { BulkItem(draft: $0, mode: .create) })
+        #expect(errors.map { $0?.code } == [.argumentInvalid, .argumentInvalid, .argumentInvalid])
+        let fitting = self.draft("d") { $0.deviceScope = String(long.dropLast()) }
+        #expect(try await self.registry.apply([BulkItem(draft: fitting, mode: .create)]) == [nil])
+        var module = IdentityDraft(id: IdentityID(device: "d", module: "m"))
+        module.managedBy = long
+        let wordy = module
+        #expect(await self.code { try await self.registry.put(wordy, ifMatch: nil) } == .argumentInvalid)
     }
 
     @Test func `rest_service 034 the time of the status changes with the status only`() async throws {
