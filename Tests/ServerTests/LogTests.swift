@@ -50,6 +50,11 @@ struct LogTests {
         #expect(lines[0].contains("u000aerror: forged"))
     }
 
+    @Test func `a peer can't forge fields`() throws {
+        let lines = try lines(.text) { $0.info("id", metadata: ["id": "a\" reason=\"fine", "key": "a=b"]) }
+        #expect(lines[0].hasSuffix(#" id="a\" reason=\"fine" key="a=b""#), "\(lines[0])")
+    }
+
     @Test func `a long field is cut`() throws {
         let lines = try lines(.text) { $0.info("x", metadata: ["a": "\(String(repeating: "y", count: 50_000))"]) }
         #expect(lines[0].utf8.count < 1_200)

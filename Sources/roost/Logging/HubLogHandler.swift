@@ -41,7 +41,9 @@ struct HubLogHandler: LogHandler {
     private func text(_ level: Logger.Level, _ message: String, _ fields: [(String, String)]) -> String {
         var line = "\(LogText.timestamp()) \(level.rawValue): \(message)"
         for (key, value) in fields {
-            line += " \(key)=" + (value.contains(" ") || value.isEmpty ? "\"\(value)\"" : value)
+            // Quoted as a JSON string is: what a peer chose can't pass for a field of its own.
+            let isPlain = !value.isEmpty && !value.contains { $0 == " " || $0 == "\"" || $0 == "=" }
+            line += " \(key)=" + (isPlain ? value : LogText.quoted(value))
         }
         return line
     }
