@@ -38,6 +38,19 @@ def test_the_printed_connection_strings_work_as_they_are(hub):
     assert "from-the-command-line" not in hub.run("device", "list")
 
 
+def test_a_device_with_a_certificate_is_made_and_shown(hub):
+    first, second = "AB" * 20, "cd" * 32
+    hub.run("device", "create", "pinned-by-hand", "--thumbprint", first)
+    hub.run("device", "update", "pinned-by-hand", "--secondary-thumbprint", second)
+    shown = json.loads(hub.run("device", "show", "pinned-by-hand", "--json"))["authentication"]
+    assert shown["type"] == "selfSigned"
+    assert shown["x509Thumbprint"] == {"primaryThumbprint": first, "secondaryThumbprint": second}
+    assert second in hub.run("device", "show", "pinned-by-hand")
+    hub.run("device", "create", "vouched-for", "--authority")
+    assert "certificateAuthority" in hub.run("device", "show", "vouched-for")
+    hub.run("device", "delete", "pinned-by-hand", "vouched-for")
+
+
 def test_version_is_printed(hub):
     import subprocess
 

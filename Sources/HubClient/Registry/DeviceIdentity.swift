@@ -62,7 +62,7 @@ public struct DeviceIdentity: Codable, Hashable, Sendable {
         }
 
         /// Sign-in by a certificate of one's own.
-        public static func thumbprints(primary: String, secondary: String?) -> Authentication {
+        public static func thumbprints(primary: String?, secondary: String?) -> Authentication {
             let pair = Thumbprint(primaryThumbprint: primary, secondaryThumbprint: secondary)
             return .init(x509Thumbprint: pair, type: "selfSigned")
         }

@@ -29,7 +29,7 @@ enum DeviceText {
         if let reason = device.statusReason, !reason.isEmpty {
             sheet.add("status reason", reason)
         }
-        sheet.add("signs in by", device.authentication?.type)
+        self.addSignIn(device.authentication, to: &sheet)
         sheet.add("connection", device.connectionState)
         sheet.add("connection changed", Sheet.time(device.connectionStateUpdatedTime))
         sheet.add("last activity", Sheet.time(device.lastActivityTime))
@@ -62,7 +62,7 @@ enum DeviceText {
         var sheet = Sheet()
         sheet.add("device", module.deviceID)
         sheet.add("module", module.moduleID)
-        sheet.add("signs in by", module.authentication?.type)
+        self.addSignIn(module.authentication, to: &sheet)
         sheet.add("managed by", module.managedBy)
         sheet.add("connection", module.connectionState)
         sheet.add("connection changed", Sheet.time(module.connectionStateUpdatedTime))
@@ -70,5 +70,12 @@ enum DeviceText {
         sheet.add("generation", module.generationID)
         sheet.add("etag", module.etag)
         return sheet.render()
+    }
+
+    /// Thumbprints are no secrets: whoever compares them with a certificate needs them.
+    private static func addSignIn(_ authentication: DeviceIdentity.Authentication?, to sheet: inout Sheet) {
+        sheet.add("signs in by", authentication?.type)
+        sheet.add("thumbprint", authentication?.x509Thumbprint?.primaryThumbprint)
+        sheet.add("second thumbprint", authentication?.x509Thumbprint?.secondaryThumbprint)
     }
 }

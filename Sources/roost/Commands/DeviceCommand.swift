@@ -88,6 +88,12 @@ struct DeviceUpdateCommand: AsyncParsableCommand {
     @Option(name: .long, help: .init("A new second key, base64 of 16 to 64 bytes.", valueName: "base64"))
     var secondaryKey: String?
 
+    @Option(name: .long, help: .init("A new first thumbprint of a certificate: hexadecimal digits.", valueName: "hex"))
+    var thumbprint: String?
+
+    @Option(name: .long, help: .init("A new second thumbprint.", valueName: "hex"))
+    var secondaryThumbprint: String?
+
     @Flag(name: .long, help: "Let the hub make both keys anew.")
     var newKeys = false
 
@@ -104,10 +110,12 @@ struct DeviceUpdateCommand: AsyncParsableCommand {
         if self.newKeys, self.primaryKey != nil || self.secondaryKey != nil {
             throw ValidationError("Give either --new-keys or the keys.")
         }
-        let isNothing =
-            self.status == nil && self.statusReason == nil && self.primaryKey == nil
-            && self.secondaryKey == nil && !self.newKeys
-        guard !isNothing else { throw ValidationError("Say what to change: --status, --status-reason or keys.") }
+        let hasKeys = self.newKeys || self.primaryKey != nil || self.secondaryKey != nil
+        let hasThumbprints = self.thumbprint != nil || self.secondaryThumbprint != nil
+        guard !hasKeys || !hasThumbprints else { throw ValidationError("Give either keys or thumbprints.") }
+        guard self.status != nil || self.statusReason != nil || hasKeys || hasThumbprints else {
+            throw ValidationError("Say what to change: --status, --status-reason, keys or thumbprints.")
+        }
     }
 
     func run() async throws {
@@ -133,6 +141,12 @@ struct DeviceUpdateCommand: AsyncParsableCommand {
             device.authentication = .keys(
                 primary: self.primaryKey ?? keys?.primaryKey,
                 secondary: self.secondaryKey ?? keys?.secondaryKey
+            )
+        } else if self.thumbprint != nil || self.secondaryThumbprint != nil {
+            let thumbprints = device.authentication?.x509Thumbprint
+            device.authentication = .thumbprints(
+                primary: self.thumbprint ?? thumbprints?.primaryThumbprint,
+                secondary: self.secondaryThumbprint ?? thumbprints?.secondaryThumbprint
             )
         }
         return device

@@ -18,6 +18,7 @@ import Testing
         ["device", "create", "--count", "3"],
         ["device", "create", "a", "--secondary-key", "x"],
         ["device", "create", "--prefix", "p", "--count", "0"],
+        ["device", "update", "a", "--thumbprint", "x", "--new-keys"],
         ["device", "update", "a"],
         ["device", "update", "a", "--status", "off"],
         ["device", "update", "a", "--new-keys", "--primary-key", "x"],
@@ -70,6 +71,14 @@ import Testing
         #expect(throws: (any Error).self) {
             try parse(["device", "create", "--prefix", "p", "--count", "2", "--thumbprint", "AA"])
         }
+    }
+
+    @Test func `an update changes one thumbprint and keeps the other`() throws {
+        let command = try parse(["device", "update", "d", "--secondary-thumbprint", "CC"])
+        let update = try #require(command as? DeviceUpdateCommand)
+        var device = DeviceIdentity(deviceID: "d")
+        device.authentication = .thumbprints(primary: "AA", secondary: "BB")
+        #expect(update.changed(device).authentication == .thumbprints(primary: "AA", secondary: "CC"))
     }
 
     @Test func `an update keeps what it does not name`() throws {
