@@ -13,15 +13,18 @@ final class ScriptedDevice: Sendable {
         let answer: @Sendable (MethodCall) -> MethodResult?
         var session: DeviceSession?
         var calls: [MethodCall] = []
+        let firstCall: EventLoopPromise<MethodCall>
         var reason: DisconnectReason?
 
-        init(answer: @escaping @Sendable (MethodCall) -> MethodResult?) {
+        init(answer: @escaping @Sendable (MethodCall) -> MethodResult?, firstCall: EventLoopPromise<MethodCall>) {
             self.answer = answer
+            self.firstCall = firstCall
         }
 
         func deliver(_ delivery: Delivery) {
             if case .methodCall(let call) = delivery {
                 self.calls.append(call)
+                self.firstCall.succeed(call)
                 if let result = self.answer(call) { self.session?.respond(to: call.id.number, result) }
             }
             if case .disconnect(let reason) = delivery { self.reason = reason }
@@ -30,6 +33,7 @@ final class ScriptedDevice: Sendable {
 
     private let loop: any EventLoop
     private let connection: NIOLoopBound<Connection>
+    private let firstCallPromise: EventLoopPromise<MethodCall>
 
     /// Connects an identity, proven by one of its keys.
     init(
@@ -39,9 +43,13 @@ final class ScriptedDevice: Sendable {
         answer: @escaping @Sendable (MethodCall) -> MethodResult? = { _ in nil }
     ) async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.any()
+        let firstCall = loop.makePromise(of: MethodCall.self)
         self.loop = loop
+        self.firstCallPromise = firstCall
+        // A call that never comes fails the test that waits for it, by name.
+        loop.scheduleTask(in: .seconds(60)) { firstCall.fail(ChannelError.eof) }
         self.connection = try await loop.submit {
-            let connection = Connection(answer: answer)
+            let connection = Connection(answer: answer, firstCall: firstCall)
             let identity = AuthenticatedIdentity(
                 id: id,
                 generationID: "1",
@@ -66,11 +74,10 @@ final class ScriptedDevice: Sendable {
     }
 
     /// Waits for the first call.
+    ///
+    /// - Throws: `ChannelError.eof` where none comes for long
     func firstCall() async throws -> MethodCall {
-        while true {
-            if let call = try await self.calls.first { return call }
-            await Task.yield()
-        }
+        try await self.firstCallPromise.futureResult.get()
     }
 
     /// Answers a call; false where nobody waits for it.
