@@ -212,6 +212,34 @@ def test_a_resumed_tls_session_keeps_its_chain(hub, maker, name):
     call(hub, "DELETE", f"/{name}")
 
 
+def test_strangers_do_not_push_out_what_a_resumed_session_needs(own_hub, maker, name):
+    hub = own_hub
+    hub.flags = (*hub.flags, "--set", "limits.rememberedChains=1")
+    hub.start()
+    root = maker.make("Root", authority=True)
+    middle = maker.make("Middle", issuer=root, authority=True)
+    assert call(hub, "PUT", f"/{name}", {"properties": {"certificate": root.pem, "isVerified": True}}).ok
+    make_device(hub, name)
+
+    def sign_in(certificate, context=None, session=None):
+        context = context or certificate.context(hub)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with mqtt.Peer(hub, context=context, session=session) as peer:
+            peer.send(mqtt.connect(name, f"{hub.host}/{name}/?api-version={API_VERSION}", None, clean=True))
+            return peer.receive()[3], peer.socket.session, peer.socket.session_reused
+
+    own = maker.make(name, issuer=middle, chain=(middle,))
+    context = own.context(hub)
+    code, session, _ = sign_in(own, context)
+    assert code == 0
+    for number in range(2):
+        foreign = maker.make(f"Foreign {number}", authority=True)
+        assert sign_in(maker.make(name, issuer=foreign, chain=(foreign,)))[0] == 5
+    code, _, resumed = sign_in(own, context, session)
+    assert resumed
+    assert code == 0
+
+
 def run(*arguments, check=True):
     done = subprocess.run([program(), "ca", *map(str, arguments)], capture_output=True, text=True, timeout=60)
     assert not check or done.returncode == 0, done.stderr

@@ -29,7 +29,7 @@ public struct TransportLimits: Sendable {
     public var clientChainCertificatesMax = 10
     /// Bytes of the chain that a client presents.
     public var clientChainBytesMax = 65_536
-    /// Clients whose chains are remembered for when they resume a TLS session.
+    /// Issuers of clients' certificates whose chains are remembered for when clients resume a TLS session.
     public var rememberedChainsMax = 1_000
 
     /// The defaults.

@@ -131,6 +131,24 @@ public final class CertificateAuthorities: Sendable {
         return verified
     }
 
+    /// Whether certificates, a client's own first, lead to a verified authority now.
+    public func vouch(for chain: [[UInt8]]) -> Bool {
+        let limits = self.limits.certificates
+        let read = chain.prefix(limits.chainLengthMax + 1).map {
+            PresentedCertificate(der: $0, bytesMax: limits.certificateBytesMax)?.certificate
+        }
+        guard let leaf = read.first ?? nil else { return false }
+        let path = CertificatePath.find(
+            from: leaf,
+            through: read.dropFirst().compactMap { $0 },
+            to: self.table.authorities,
+            limits: limits,
+            nowSeconds: self.clock.seconds,
+            skewSeconds: self.limits.clockSkewSeconds
+        )
+        return path != nil
+    }
+
     // MARK: Parts
 
     private func change(

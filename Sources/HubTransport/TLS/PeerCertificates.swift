@@ -4,19 +4,44 @@
 
 public import NIOCore
 import NIOSSL
+import SwiftASN1
 import Synchronization
+import X509
 
 /// Finds what a channel's client presented in its TLS handshake; safe to use from any thread, on the channel's loop.
 ///
 /// A client that resumes a TLS session presents nothing, and of the earlier handshake only its own certificate comes
-/// with the session. The rest, which leads to an authority, is remembered here.
+/// with the session. The rest, which leads to an authority, is remembered here by who issued that certificate: one entry
+/// for each issuer, however many devices it has. What leads to no authority is not remembered, so that strangers can't push
+/// out what others need.
 public final class PeerCertificates: Sendable {
-    private let remembered = Mutex<[[UInt8]: [[UInt8]]]>([:])
-    private let rememberedMax: Int
+    /// Who issued a certificate: the name, and the identifier of the key where the certificate has it.
+    private struct Issuer: Hashable {
+        let name: DistinguishedName
+        let keyIdentifier: [UInt8]?
 
-    /// Remembers the issuers of at most `limits.rememberedChainsMax` clients.
-    public init(limits: TransportLimits = TransportLimits()) {
+        /// Reads it from a certificate in DER form; nil for what is none.
+        init?(of der: [UInt8]) {
+            guard let certificate = try? Certificate(derEncoded: der) else { return nil }
+            self.name = certificate.issuer
+            let identifier = try? certificate.extensions.authorityKeyIdentifier
+            self.keyIdentifier = identifier?.keyIdentifier.map { Array($0) }
+        }
+    }
+
+    private let remembered = Mutex<[Issuer: [[UInt8]]]>([:])
+    private let rememberedMax: Int
+    private let isTrusted: @Sendable ([[UInt8]]) -> Bool
+
+    /// Remembers the chains of at most `limits.rememberedChainsMax` issuers.
+    ///
+    /// `isTrusted` says whether certificates, a client's own first, lead to a registered authority.
+    public init(
+        limits: TransportLimits = TransportLimits(),
+        isTrusted: @escaping @Sendable ([[UInt8]]) -> Bool
+    ) {
         self.rememberedMax = limits.rememberedChainsMax
+        self.isTrusted = isTrusted
     }
 
     /// The certificates of a channel's client in DER form, its own first; none where it presented none, or without TLS.
@@ -28,18 +53,28 @@ public final class PeerCertificates: Sendable {
         guard let tls = try? pipeline.handler(type: NIOSSLHandler.self) else { return [] }
         if let chain = tls.peerValidatedCertificateChain {
             let presented = Self.bytes(of: Array(chain))
-            if presented.count > 1 { self.remember(presented) }
+            self.remember(presented)
             return presented
         }
         guard let own = tls.peerCertificate.map({ Self.bytes(of: [$0]) })?.first else { return [] }
-        return self.remembered.withLock { $0[own] } ?? [own]
+        return self.completed(own)
     }
 
-    private func remember(_ chain: [[UInt8]]) {
+    /// A client's own certificate with those behind it that were remembered.
+    func completed(_ own: [UInt8]) -> [[UInt8]] {
+        guard let issuer = Issuer(of: own) else { return [own] }
+        return [own] + (self.remembered.withLock { $0[issuer] } ?? [])
+    }
+
+    /// Remembers what stands behind a client's own certificate.
+    func remember(_ chain: [[UInt8]]) {
+        guard chain.count > 1, let issuer = Issuer(of: chain[0]) else { return }
+        let rest = Array(chain.dropFirst())
+        guard self.remembered.withLock({ $0[issuer] }) != rest, self.isTrusted(chain) else { return }
         self.remembered.withLock { remembered in
-            // Forgetting all is rare, and costs one full handshake each.
+            // Forgetting all is rare: only that many issuers of registered authorities lead to it.
             if remembered.count >= self.rememberedMax { remembered.removeAll() }
-            remembered[chain[0]] = chain
+            remembered[issuer] = rest
         }
     }
 

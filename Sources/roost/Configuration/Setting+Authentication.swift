@@ -63,7 +63,7 @@ extension Setting {
             "limits.rememberedChains",
             \.transport.rememberedChainsMax,
             1...1_000_000,
-            "Clients whose certificate chains are remembered for resumed TLS sessions."
+            "Issuers of certificates whose chains are remembered for clients that resume a TLS session."
         ),
         .boolean(
             "faultInjection.enabled",

@@ -174,7 +174,8 @@ struct HubServer: Sendable {
         _ configuration: Configuration,
         _ logger: Logger
     ) -> FrontInitializers {
-        let peers = PeerCertificates(limits: configuration.transport)
+        let authorities = hub.authorities
+        let peers = PeerCertificates(limits: configuration.transport) { authorities.vouch(for: $0) }
         let mqtt = MQTTFront(hub: hub, limits: configuration.mqtt) { peers.certificates(of: $0) }
         let amqp = AMQPFront(hub: hub, limits: configuration.amqp) { peers.certificates(of: $0) }
         let http = HTTPFront(

@@ -191,6 +191,20 @@ struct CertificateAuthoritiesTests {
         #expect(try await bench.authorities.list().isEmpty)
     }
 
+    @Test func `a chain that leads to a verified authority is vouched for`() async throws {
+        let bench = try Bench()
+        let root = try Made.authority("root")
+        let middle = try Made.authority("middle", issuer: root)
+        let leaf = try Made("d", issuer: middle)
+        _ = try await bench.put("fleet", root)
+        #expect(!bench.authorities.vouch(for: [leaf.der, middle.der]))
+        _ = try await bench.put("fleet", root, isVerified: true)
+        #expect(bench.authorities.vouch(for: [leaf.der, middle.der]))
+        for chain in [[], [leaf.der], [[0x30, 0]], [try Made("d").der, middle.der]] {
+            #expect(!bench.authorities.vouch(for: chain))
+        }
+    }
+
     @Test func `a certificate is taken as PEM, as base64 of PEM and as base64 of DER`() async throws {
         let bench = try Bench()
         let root = try Made.authority("root")
