@@ -131,11 +131,15 @@ struct MethodsTests {
         _ = try await peer.nextCall()
         async let short: Void = self.expect(.gatewayTimeout, hub, self.request("m", responseTimeout: 5))
         _ = try await peer.nextCall()
+        async let middle: Void = self.expect(.gatewayTimeout, hub, self.request("m", responseTimeout: 10))
+        _ = try await peer.nextCall()
         async let answered = hub.hub.methods.invoke(self.device, self.request("m", responseTimeout: 21))
         let call = try await peer.nextCall()
         await loop.advanceTime(by: .seconds(5))
         await short
-        await loop.advanceTime(by: .seconds(15))
+        await loop.advanceTime(by: .seconds(5))
+        await middle
+        await loop.advanceTime(by: .seconds(10))
         await long
         #expect(try await peer.answer(call, MethodResult(status: 200, payload: ByteBuffer())))
         #expect(try await answered.status == 200)
