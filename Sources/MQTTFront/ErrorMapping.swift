@@ -25,37 +25,4 @@ enum ErrorMapping {
             return .serverUnavailable
         }
     }
-
-    /// The answer to a request about the twin that failed (docs/wire/mqtt.md#twins).
-    static func twinRefusal(for error: any Error) -> TwinRefusal {
-        guard let error = error as? HubError else {
-            return TwinRefusal(status: 500, number: 500_001, name: "ServerError", message: "The hub failed.")
-        }
-        let (number, name): (Int, String) =
-            switch error.code {
-            case .argumentInvalid, .invalidDeviceScope, .deviceDefinedMultipleTimes: (400_004, "ArgumentInvalid")
-            case .formatError: (400_006, "IotHubFormatError")
-            case .notSupported: (400_003, "InvalidOperation")
-            case .unauthorized, .forbidden, .systemModule: (401_002, "IotHubUnauthorizedAccess")
-            case .quotaExceeded, .tooManyModules: (403_002, "IotHubQuotaExceeded")
-            case .certificateNotFound: (404_000, "GenericNotFound")
-            case .deviceNotFound: (404_001, "DeviceNotFound")
-            case .moduleNotFound: (404_010, "ModuleNotFound")
-            case .deviceAlreadyExists, .moduleAlreadyExists: (409_002, "LinkCreationConflict")
-            case .preconditionFailed: (412_001, "PreconditionFailed")
-            case .messageTooLarge: (413_001, "MessageTooLarge")
-            case .throttled: (429_001, "ThrottlingException")
-            case .storageCorrupt, .internalError: (500_001, "ServerError")
-            case .serviceUnavailable, .storageFull: (503_001, "ServiceUnavailable")
-            case .deviceMaximumQueueDepthExceeded: (403_004, "DeviceMaximumQueueDepthExceeded")
-            case .invalidMessageExpiryTime: (403_009, "InvalidMessageExpiryTime")
-            case .deviceMaximumInflightMethodExceeded: (403_800, "DeviceMaximumInflightMethodExceeded")
-            case .deviceNotOnline: (404_103, "DeviceNotOnline")
-            case .deviceConnectionClosedRemotely: (404_104, "DeviceConnectionClosedRemotely")
-            case .messageLockLost: (412_002, "DeviceMessageLockLost")
-            case .invalidResponseWhileProxying: (502_000, "InvalidResponseWhileProxying")
-            case .gatewayTimeout: (504_101, "GatewayTimeout")
-            }
-        return TwinRefusal(status: number / 1000, number: number, name: name, message: error.message)
-    }
 }

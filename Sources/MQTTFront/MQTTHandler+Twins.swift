@@ -23,7 +23,7 @@ extension MQTTHandler {
             case .success(let document):
                 self.send(.twinResponse(status: 200, requestID: requestID, version: nil), document)
             case .failure(let error):
-                self.sendRefusal(ErrorMapping.twinRefusal(for: error), requestID: requestID)
+                self.sendRefusal(TwinRefusal(error), requestID: requestID)
             }
             self.twinRequestEnded()
         }
@@ -51,7 +51,7 @@ extension MQTTHandler {
                 guard let requestID else { break }
                 self.send(.twinResponse(status: 204, requestID: requestID, version: version), ByteBuffer())
             case .failure(let error):
-                let refusal = ErrorMapping.twinRefusal(for: error)
+                let refusal = TwinRefusal(error)
                 // Without an answer only the missing PUBACK tells the client that the hub could not take it now.
                 guard requestID != nil || !refusal.mayPass else { return self.close(.storageFailed) }
                 if let acknowledgement { self.owedNoMore(acknowledgement) }
@@ -78,20 +78,7 @@ extension MQTTHandler {
     }
 }
 
-/// Why a request about a twin was refused.
-struct TwinRefusal {
-    /// The three digits of the answer's topic.
-    var status: Int
-    /// The number in the body, which begins with the status.
-    var number: Int
-    /// The name of the number.
-    var name: String
-    /// A sentence.
-    var message: String
-
-    /// Whether the same request may succeed later.
-    var mayPass: Bool { status >= 500 || status == 429 }
-
+extension TwinRefusal {
     /// The body; the SDK for Node decides by `errorCode` alone, and shows `message`.
     func body(nowMilliseconds: Int64) -> ByteBuffer {
         let time = UTCTime.text(milliseconds: nowMilliseconds)

@@ -83,8 +83,8 @@ final class TwinRequestNode: IdentityNode {
     }
 
     private func answer(_ correlationID: AMQPValue, _ error: any Error) {
-        let known = error as? HubError ?? HubError(.internalError, "The hub failed.")
-        answer(correlationID, status: known.requestStatus, body: ByteBuffer(string: known.message))
+        let refusal = TwinRefusal(error)
+        answer(correlationID, status: Int32(refusal.status), body: ByteBuffer(string: refusal.message))
     }
 
     private func answer(
@@ -151,28 +151,5 @@ final class TwinAnswerNode: IdentityNode {
         ]
         message.body = .data(payload)
         return message
-    }
-}
-
-extension HubError {
-    /// The status of an answer, as HTTP would have it.
-    var requestStatus: Int32 {
-        switch code {
-        case .argumentInvalid, .formatError, .invalidDeviceScope, .deviceDefinedMultipleTimes, .notSupported: 400
-        case .unauthorized, .systemModule: 401
-        case .forbidden, .quotaExceeded, .tooManyModules, .deviceMaximumQueueDepthExceeded, .invalidMessageExpiryTime,
-            .deviceMaximumInflightMethodExceeded:
-            403
-        case .deviceNotFound, .moduleNotFound, .deviceNotOnline, .deviceConnectionClosedRemotely, .certificateNotFound:
-            404
-        case .deviceAlreadyExists, .moduleAlreadyExists: 409
-        case .preconditionFailed, .messageLockLost: 412
-        case .messageTooLarge: 413
-        case .throttled: 429
-        case .storageCorrupt, .internalError: 500
-        case .invalidResponseWhileProxying: 502
-        case .serviceUnavailable, .storageFull: 503
-        case .gatewayTimeout: 504
-        }
     }
 }
