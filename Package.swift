@@ -139,7 +139,10 @@ let package = Package(
         ),
 
         // What tests share: manual clock, fake disk, in-process hub, raw-packet clients.
-        library("HubTesting", ["MQTT", "AMQP", "EventLog", "HubModel", "Hub", "EmbeddedStore", nioCore, nioEmbedded]),
+        library(
+            "HubTesting",
+            ["MQTT", "AMQP", "EventLog", "HubModel", "Hub", "EmbeddedStore", nioCore, nioEmbedded, crypto, logging]
+        ),
 
         tests("JSONTests", ["JSON", nioCore]),
         tests("MQTTTests", ["MQTT", nioCore]),
@@ -157,11 +160,14 @@ let package = Package(
         tests("StoreConformanceTests", ["EmbeddedStore", "HubModel", "JSON", "HubTesting", nioCore, nioPosix]),
         tests(
             "MQTTFrontTests",
-            ["MQTTFront", "MQTT", "JSON", "Hub", "HubModel", "EmbeddedStore", nioCore, nioEmbedded, crypto, logging]
+            ["MQTTFront", "MQTT", "JSON", "Hub", "HubModel", "EmbeddedStore", "HubTesting", nioCore, nioEmbedded]
         ),
         tests(
             "AMQPFrontTests",
-            ["AMQPFront", "AMQP", "Hub", "HubModel", "EmbeddedStore", nioCore, nioEmbedded, nioPosix, crypto, logging]
+            [
+                "AMQPFront", "AMQP", "Hub", "HubModel", "EmbeddedStore", "HubTesting", nioCore, nioEmbedded, nioPosix,
+                crypto, logging,
+            ]
         ),
         tests(
             "HTTPFrontTests",

@@ -5,6 +5,7 @@
 import AMQP
 import Hub
 import HubModel
+import HubTesting
 import NIOCore
 import Testing
 
@@ -182,7 +183,7 @@ import Testing
         let second = try await gateway.sender("devices/d2/messages/events")
         try await hub.registry.delete(.d1, ifMatch: nil)
         #expect(try await client.endOf(first) == .notFound)
-        hub.policies.replace(with: DeviceHub.policies(deviceKey: DeviceHub.key))
+        hub.policies.replace(with: InProcessHub.policies(deviceKey: DeviceHub.key))
         hub.hub.directory.recheckPolicies { hub.hub.services.isStillGood(policy: $0, $1, since: $2) }
         #expect(try await gateway.endOf(second) == .unauthorizedAccess)
     }

@@ -3,12 +3,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AsyncHTTPClient
-import Crypto
-import EmbeddedStore
-import FoundationEssentials
 import HTTPFront
 import Hub
 import HubModel
+import HubTesting
 import JSON
 import Logging
 import NIOCore
@@ -47,52 +45,26 @@ struct TestHub {
         hubLimits: Limits = Limits(),
         _ body: (TestHub) async throws -> Void
     ) async throws {
+        let made = try InProcessHub(
+            hostNames: [Self.hostName, "localhost"],
+            policies: Registry.newPolicies(),
+            events: NoEvents(),
+            clock: TestClock(milliseconds: Self.now * 1000),
+            limits: hubLimits
+        )
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let clock = HubClock { Self.now * 1000 }
-        let names = HubNames(hostNames: [Self.hostName, "localhost"])
-        let database = try StateDatabase.inMemory()
-        let identities = EmbeddedIdentityStore(database, limits: hubLimits)
-        let table = PolicyTable(Registry.newPolicies())
-        let settings = AuthenticationSettings()
-        let bus = LocalBus()
-        let hub = Hub(
-            names: names,
-            limits: hubLimits,
-            stores: Stores(
-                identities: identities,
-                events: NoEvents(),
-                twins: EmbeddedTwinStore(database, limits: hubLimits),
-                commands: try EmbeddedCommandStore(database, limits: hubLimits),
-                bus: bus
-            ),
-            devices: RegistryDeviceAuthenticator(
-                names: names,
-                identities: identities,
-                policies: table,
-                settings: settings,
-                limits: hubLimits,
-                logger: logger
-            ),
-            services: PolicyAuthenticator(names: names, policies: table, settings: settings, limits: hubLimits),
-            metrics: HubMetrics(),
-            clock: clock,
-            logger: logger
-        )
-        let registry = Registry(
-            identities: identities,
-            bus: bus,
-            policies: table,
-            settings: settings,
-            limits: hubLimits,
-            clock: clock
-        )
-        let front = HTTPFront(hub: hub, registry: registry, tunnels: tunnels, limits: limits, logger: logger)
+        let front = HTTPFront(hub: made.hub, registry: made.registry, tunnels: tunnels, limits: limits, logger: logger)
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { front.install(on: $0) }
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .bind(host: "127.0.0.1", port: 0).get()
-        let policies = Dictionary(uniqueKeysWithValues: table.policies.map { ($0.name, $0) })
-        let test = TestHub(hub: hub, registry: registry, policies: policies, port: server.localAddress?.port ?? 0)
+        let policies = Dictionary(uniqueKeysWithValues: made.policies.policies.map { ($0.name, $0) })
+        let test = TestHub(
+            hub: made.hub,
+            registry: made.registry,
+            policies: policies,
+            port: server.localAddress?.port ?? 0
+        )
         do {
             try await body(test)
         } catch {
@@ -110,10 +82,7 @@ struct TestHub {
         expiry: Int64 = now + 600
     ) -> String {
         let key = key ?? self.policies[policy]?.primaryKey ?? ""
-        let secret = SymmetricKey(data: Base64.decode(key) ?? [])
-        let code = HMAC<SHA256>.authenticationCode(for: Data("\(resource)\n\(expiry)".utf8), using: secret)
-        let signature = Base64.encode(code).replacing("+", with: "%2B").replacing("=", with: "%3D")
-        return "SharedAccessSignature sr=\(resource)&sig=\(signature)&se=\(expiry)&skn=\(policy)"
+        return TestToken.make(resource, key: key, expiry: expiry, policy: policy)
     }
 
     /// Sends a request as the owner of the hub and expects a status.

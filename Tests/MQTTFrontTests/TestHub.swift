@@ -2,11 +2,9 @@
 // Copyright the Roost authors.
 // SPDX-License-Identifier: Apache-2.0
 
-import Crypto
 import EmbeddedStore
-import FoundationEssentials
 import HubModel
-import Logging
+import HubTesting
 import MQTTFront
 import NIOCore
 import NIOEmbedded
@@ -17,112 +15,71 @@ import Synchronization
 /// A hub in this process with a registry in memory, and a clock and an event store that the test drives.
 final class TestHub: Sendable {
     static let host = "h.example"
-    static let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-    static let otherKey = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
-    static let policyKey = "cG9saWN5cG9saWN5cG9saWN5cG9saWN5cG9saWN5MDE="
+    static let key = InProcessHub.key
+    static let otherKey = InProcessHub.otherKey
+    static let policyKey = InProcessHub.policyKey
     static let start: Int64 = 1_700_000_000
 
     let hub: Hub
     let front: MQTTFront
     let events = ControlledEventStore()
-    let identities: EmbeddedIdentityStore
-    let twins: EmbeddedTwinStore
     let commands: BreakableCommandStore
     /// What the hub sees of `identities`.
     let subscriptions: BreakableIdentityStore
-    private let registry: Registry
-    private let milliseconds: Clock
-
-    private final class Clock: Sendable {
-        let now = Mutex(TestHub.start * 1000)
-    }
+    private let made: InProcessHub
 
     init(limits: MQTTFrontLimits = MQTTFrontLimits()) async throws {
-        let clock = Clock()
-        milliseconds = clock
-        let hubClock = HubClock { clock.now.withLock { $0 } }
-        let names = HubNames(hostNames: [Self.host])
-        var logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        logger.logLevel = .critical
-        let bus = LocalBus()
-        let settings = AuthenticationSettings()
-        let hubLimits = Limits()
-        let policies = PolicyTable([
-            SharedAccessPolicy(
-                name: "device",
-                primaryKey: Self.policyKey,
-                secondaryKey: Self.otherKey,
-                rights: [.deviceConnect]
-            ),
-            SharedAccessPolicy(
-                name: "service",
-                primaryKey: Self.policyKey,
-                secondaryKey: Self.otherKey,
-                rights: [.serviceConnect]
-            ),
-        ])
-        let database = try StateDatabase.inMemory()
-        identities = EmbeddedIdentityStore(database, limits: hubLimits)
-        twins = EmbeddedTwinStore(database, limits: hubLimits)
-        commands = BreakableCommandStore(try EmbeddedCommandStore(database, limits: hubLimits))
-        subscriptions = BreakableIdentityStore(identities)
-        hub = Hub(
-            names: names,
-            limits: hubLimits,
-            stores: Stores(identities: subscriptions, events: events, twins: twins, commands: commands, bus: bus),
-            devices: RegistryDeviceAuthenticator(
-                names: names,
-                identities: identities,
-                policies: policies,
-                settings: settings,
-                limits: hubLimits,
-                logger: logger
-            ),
-            services: PolicyAuthenticator(names: names, policies: policies, settings: settings, limits: hubLimits),
-            metrics: HubMetrics(),
-            clock: hubClock,
-            logger: logger
+        var breakable: (commands: BreakableCommandStore?, identities: BreakableIdentityStore?)
+        made = try InProcessHub(
+            hostNames: [Self.host],
+            events: events,
+            clock: TestClock(milliseconds: Self.start * 1000),
+            identities: { store in
+                let made = BreakableIdentityStore(store)
+                breakable.identities = made
+                return made
+            },
+            commands: { store in
+                let made = BreakableCommandStore(store)
+                breakable.commands = made
+                return made
+            }
         )
+        guard let commands = breakable.commands, let identities = breakable.identities else {
+            preconditionFailure("a hub asks for both stores")
+        }
+        self.commands = commands
+        subscriptions = identities
+        hub = made.hub
         front = MQTTFront(hub: hub, limits: limits)
-        registry = Registry(
-            identities: identities,
-            bus: bus,
-            policies: policies,
-            settings: settings,
-            limits: hubLimits,
-            clock: hubClock
-        )
         for id in ["d1", "d2"] { try await register(IdentityID(device: id)) }
         try await register(IdentityID(device: "d1", module: "m1"))
     }
 
+    var identities: EmbeddedIdentityStore { made.identities }
+    var twins: EmbeddedTwinStore { made.twins }
+
     /// Adds an identity that signs in with `key` and `otherKey`.
     func register(_ id: IdentityID, status: IdentityStatus = .enabled) async throws {
-        var draft = IdentityDraft(id: id)
-        draft.status = status
-        draft.symmetricKeys = CredentialPair(primary: Self.key, secondary: Self.otherKey)
-        _ = try await registry.put(draft, ifMatch: nil)
+        try await made.register(id, status: status)
     }
 
     func setStatus(_ status: IdentityStatus, of id: IdentityID) async throws {
-        var draft = IdentityDraft(id: id)
-        draft.status = status
-        draft.symmetricKeys = CredentialPair(primary: Self.key, secondary: Self.otherKey)
-        _ = try await registry.put(draft, ifMatch: .any)
+        try await made.register(id, status: status, isNew: false)
     }
 
     /// Replaces the keys that `key` and `otherKey` are.
     func changeKeys(of id: IdentityID) async throws {
-        _ = try await registry.put(IdentityDraft(id: id), ifMatch: .any)
+        _ = try await made.registry.put(IdentityDraft(id: id), ifMatch: .any)
     }
 
     func delete(_ id: IdentityID) async throws {
-        try await registry.delete(id, ifMatch: nil)
+        try await made.registry.delete(id, ifMatch: nil)
     }
 
     /// Moves the hub's clock, which tokens are measured by.
     func advanceClock(seconds: Int64) {
-        milliseconds.now.withLock { $0 += seconds * 1000 }
+        made.clock.advance(seconds: seconds)
     }
 
     /// Sends a command to `d1`; returns when it is durable.
@@ -162,12 +119,6 @@ final class TestHub: Sendable {
         expiresIn seconds: Int64 = 3600,
         policy: String? = nil
     ) -> String {
-        let expiry = start + seconds
-        let secret = SymmetricKey(data: Data(base64Encoded: key) ?? Data())
-        let code = HMAC<SHA256>.authenticationCode(for: Data("\(resource)\n\(expiry)".utf8), using: secret)
-        let signature = Data(code).base64EncodedString()
-            .replacing("+", with: "%2B").replacing("/", with: "%2F").replacing("=", with: "%3D")
-        return "SharedAccessSignature sr=\(resource)&sig=\(signature)&se=\(expiry)"
-            + (policy.map { "&skn=\($0)" } ?? "")
+        TestToken.make(resource, key: key, expiry: start + seconds, policy: policy)
     }
 }

@@ -3,13 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AMQP
-import Crypto
-import EmbeddedStore
-import FoundationEssentials
 import HubModel
-import Logging
+import HubTesting
 import NIOCore
-import Synchronization
 
 @testable import AMQPFront
 @testable import Hub
@@ -17,21 +13,13 @@ import Synchronization
 /// A hub with a registry in memory, and a clock and an event store that the test drives.
 final class DeviceHub: Sendable {
     static let host = "myhub.example.net"
-    static let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-    static let otherKey = "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
-    static let policyKey = "cG9saWN5cG9saWN5cG9saWN5cG9saWN5cG9saWN5MDE="
-    static let start: Int64 = 1_700_000_000
+    static let key = InProcessHub.key
+    static let policyKey = InProcessHub.policyKey
 
     let hub: Hub
     let front: AMQPFront
     let events: ScriptedEventStore
-    let policies: PolicyTable
-    let registry: Registry
-    private let clock: Clock
-
-    private final class Clock: Sendable {
-        let now = Mutex(DeviceHub.start * 1000)
-    }
+    private let made: InProcessHub
 
     init(
         _ ids: [IdentityID] = [
@@ -40,81 +28,25 @@ final class DeviceHub: Sendable {
         limits: AMQPFrontLimits = AMQPFrontLimits(),
         certificates: [[UInt8]] = []
     ) async throws {
-        let clock = Clock()
-        self.clock = clock
-        let hubClock = HubClock { clock.now.withLock { $0 } }
-        let names = HubNames(hostNames: [Self.host])
-        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        let bus = LocalBus()
-        let settings = AuthenticationSettings()
-        let hubLimits = Limits()
-        policies = PolicyTable(Self.policies())
-        let database = try StateDatabase.inMemory()
-        let identities = EmbeddedIdentityStore(database, limits: hubLimits)
-        events = ScriptedEventStore(partitionCount: 2, clock: hubClock)
-        hub = Hub(
-            names: names,
-            limits: hubLimits,
-            stores: Stores(
-                identities: identities,
-                events: events,
-                twins: EmbeddedTwinStore(database, limits: hubLimits),
-                commands: try EmbeddedCommandStore(database, limits: hubLimits),
-                bus: bus
-            ),
-            devices: RegistryDeviceAuthenticator(
-                names: names,
-                identities: identities,
-                policies: policies,
-                settings: settings,
-                limits: hubLimits,
-                logger: logger
-            ),
-            services: PolicyAuthenticator(names: names, policies: policies, settings: settings, limits: hubLimits),
-            metrics: HubMetrics(),
-            clock: hubClock,
-            logger: logger
-        )
+        let clock = TestClock(milliseconds: 1_700_000_000_000)
+        events = ScriptedEventStore(partitionCount: 2, clock: clock.clock)
+        made = try InProcessHub(hostNames: [Self.host], events: events, clock: clock)
+        hub = made.hub
         front = AMQPFront(hub: hub, limits: limits) { _ in certificates }
-        registry = Registry(
-            identities: identities,
-            bus: bus,
-            policies: policies,
-            settings: settings,
-            limits: hubLimits,
-            clock: hubClock
-        )
         for id in ids { try await register(id) }
     }
 
-    static func policies(deviceKey: String = policyKey) -> [SharedAccessPolicy] {
-        [
-            SharedAccessPolicy(
-                name: "device",
-                primaryKey: deviceKey,
-                secondaryKey: otherKey,
-                rights: [.deviceConnect]
-            ),
-            SharedAccessPolicy(
-                name: "service",
-                primaryKey: policyKey,
-                secondaryKey: otherKey,
-                rights: [.serviceConnect]
-            ),
-        ]
-    }
+    var policies: PolicyTable { made.policies }
+    var registry: Registry { made.registry }
 
     func register(_ id: IdentityID, status: IdentityStatus = .enabled, isNew: Bool = true) async throws {
-        var draft = IdentityDraft(id: id)
-        draft.status = status
-        draft.symmetricKeys = CredentialPair(primary: Self.key, secondary: Self.otherKey)
-        _ = try await registry.put(draft, ifMatch: isNew ? nil : .any)
+        try await made.register(id, status: status, isNew: isNew)
     }
 
     func disable(_ id: IdentityID) async throws { try await register(id, status: .disabled, isNew: false) }
 
     /// Moves the hub's clock, which tokens are measured by.
-    func advanceClock(seconds: Int64) { clock.now.withLock { $0 += seconds * 1000 } }
+    func advanceClock(seconds: Int64) { made.clock.advance(seconds: seconds) }
 
     var nowSeconds: Int64 { hub.clock.seconds }
 
@@ -125,13 +57,7 @@ final class DeviceHub: Sendable {
         expiresIn seconds: Int64 = 3600,
         policy: String? = nil
     ) -> String {
-        let expiry = nowSeconds + seconds
-        let secret = SymmetricKey(data: Data(base64Encoded: key) ?? Data())
-        let code = HMAC<SHA256>.authenticationCode(for: Data("\(resource)\n\(expiry)".utf8), using: secret)
-        let signature = Data(code).base64EncodedString()
-            .replacing("+", with: "%2B").replacing("/", with: "%2F").replacing("=", with: "%3D")
-        return "SharedAccessSignature sr=\(resource)&sig=\(signature)&se=\(expiry)"
-            + (policy.map { "&skn=\($0)" } ?? "")
+        made.token(resource, key: key, expiresIn: seconds, policy: policy)
     }
 
     /// The token of an identity, in the plainest form.

@@ -4,10 +4,10 @@
 
 import AMQP
 import AMQPFront
-import Crypto
 import FoundationEssentials
 import Hub
 import HubModel
+import HubTesting
 import Logging
 import NIOCore
 import NIOEmbedded
@@ -30,11 +30,7 @@ final class FrontFixture {
     let policies: PolicyTable
     let hub: Hub
     let front: AMQPFront
-    private let time: Time
-
-    final class Time: Sendable {
-        let milliseconds = Mutex<Int64>(1_700_000_000_000)
-    }
+    private let time = TestClock(milliseconds: 1_700_000_000_000)
 
     final class Bus: HubBus {
         let listeners = Mutex<[@Sendable (HubSignal) -> Void]>([])
@@ -68,9 +64,7 @@ final class FrontFixture {
         groups: [String] = ["second"],
         limits: AMQPFrontLimits = AMQPFrontLimits()
     ) {
-        let time = Time()
-        self.time = time
-        let clock = HubClock { time.milliseconds.withLock { $0 } }
+        let clock = time.clock
         store = ScriptedEventStore(partitionCount: partitionCount, clock: clock)
         policies = PolicyTable(Self.policies())
         let names = HubNames(hostNames: [Self.hostName, "other.example.org"])
@@ -100,7 +94,7 @@ final class FrontFixture {
     }
 
     func advance(seconds: Int64) {
-        time.milliseconds.withLock { $0 += seconds * 1000 }
+        time.advance(seconds: seconds)
         loop.advanceTime(by: .seconds(seconds))
     }
 
@@ -119,12 +113,7 @@ final class FrontFixture {
         let key = hubDialect ? Data(base64Encoded: text) ?? Data() : Data(text.utf8)
         let resource = Self.escape(audience, lowerCase: lowerCase)
         let expiry = nowSeconds + expiresIn
-        let code = HMAC<SHA256>.authenticationCode(
-            for: Data("\(resource)\n\(expiry)".utf8),
-            using: SymmetricKey(data: key)
-        )
-        let signature = Self.escape(Data(code).base64EncodedString(), lowerCase: false)
-        return "SharedAccessSignature sr=\(resource)&sig=\(signature)&se=\(expiry)&skn=\(policy)"
+        return TestToken.make(resource, secret: key, expiry: expiry, policy: policy)
     }
 
     private static func escape(_ text: String, lowerCase: Bool) -> String {

@@ -4,6 +4,7 @@
 
 import EmbeddedStore
 import HubModel
+import HubTesting
 import JSON
 import NIOCore
 import Testing

@@ -5,6 +5,7 @@
 import EmbeddedStore
 import Hub
 import HubModel
+import HubTesting
 import Logging
 import NIOCore
 import NIOPosix
