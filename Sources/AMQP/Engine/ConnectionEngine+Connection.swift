@@ -115,8 +115,9 @@ extension ConnectionEngine {
         events.append(.failed(error))
     }
 
-    /// Says that nothing is read until the peer takes what it was sent: its silence counts for nothing, and it needs no
-    /// heartbeat behind all that waits for it.
+    /// Says that the peer is not read for now, so that its silence counts for nothing.
+    ///
+    /// Ours does count for the peer, whatever we wait for: heartbeats go on.
     public func readingPaused() { isReadingPaused = true }
 
     /// Says that the peer is read again; its silence counts from now on.
@@ -136,9 +137,9 @@ extension ConnectionEngine {
 
     /// Looks at the time: writes a heartbeat when one is due, and closes when the peer is gone.
     public func timePassed(now: Int64) -> TimePassed {
-        guard !isClosed, !isReadingPaused else { return .nothing }
+        guard !isClosed else { return .nothing }
         let ours = Int64(limits.idleTimeoutMilliseconds)
-        if ours > 0, now - lastReceived > ours * 2 {
+        if ours > 0, !isReadingPaused, now - lastReceived > ours * 2 {
             close(AMQPError(.connectionForced, "The connection was inactive for more than the allowed time."))
             return .timedOut
         }

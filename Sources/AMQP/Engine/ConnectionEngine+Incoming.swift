@@ -13,10 +13,7 @@ extension ConnectionEngine {
         }
         session.nextIncomingID &+= 1
         session.incomingWindow -= 1
-        if session.incomingWindow <= limits.incomingWindow / 2 {
-            session.incomingWindow = limits.incomingWindow
-            writeFlow(session)
-        }
+        defer { openWindow(of: session) }
         guard let link = session.linksByRemoteHandle[transfer.handle] else {
             fail(session, AMQPError(.unattachedHandle, "No link has the handle \(transfer.handle)."))
             return
@@ -120,20 +117,36 @@ extension ConnectionEngine {
     }
 
     private func complete(_ delivery: IncomingDelivery, link: Link) {
-        if !delivery.isSettled {
-            link.session.unsettledIncoming += 1
-            guard link.session.unsettledIncoming <= limits.unsettledMax else {
-                fail(link.session, AMQPError(.resourceLimitExceeded, "There are too many unsettled deliveries."))
-                return
-            }
-        }
+        if !delivery.isSettled { link.session.unsettledIncoming += 1 }
+        if link.holdsCredit { link.underWay += 1 }
         events.append(.delivery(link, delivery))
         topUpCredit(link)
     }
 
+    /// Opens a session's window again when half of it was used, as far as there is room for more unsettled deliveries:
+    /// a peer is never sent away for what it was allowed to send (AMQP 2.5.6).
+    func openWindow(of session: Session) {
+        guard session.state == .active, session.incomingWindow <= session.incomingWindowMax / 2 else { return }
+        let room = UInt32(clamping: max(0, limits.unsettledMax - session.unsettledIncoming))
+        let window = min(session.incomingWindowMax, room)
+        // In steps, where room is made bit by bit.
+        guard window > session.incomingWindow, window - session.incomingWindow >= session.incomingWindowMax / 2 else {
+            return
+        }
+        session.incomingWindow = window
+        writeFlow(session)
+    }
+
     private func topUpCredit(_ link: Link) {
-        guard link.creditTarget > 0, link.credit <= link.creditTarget / 2 else { return }
-        grantCredit(link.creditTarget, to: link)
+        let held = link.credit &+ link.underWay
+        guard link.creditTarget > 0, held <= link.creditTarget / 2 else { return }
+        grantCredit(link.creditTarget - link.underWay, to: link)
+    }
+
+    /// Says that messages of a link that was accepted with credit until they are done are done.
+    public func done(_ count: UInt32 = 1, on link: Link) {
+        link.underWay -= min(count, link.underWay)
+        topUpCredit(link)
     }
 
     func dispositionReceived(_ disposition: Disposition, session: Session) {
@@ -151,10 +164,14 @@ extension ConnectionEngine {
             case .accepted, .rejected, .released, .modified: .decided
             default: .received
             }
+        let wasFull = session.unsettledOutgoing.count >= limits.unsettledMax
         for (id, link) in session.unsettledOutgoing.advance(disposition.first, through: last, to: stage) {
             events.append(
                 .disposition(link, deliveryID: id, state: disposition.state, settled: stage == .settled)
             )
+        }
+        if wasFull, session.unsettledOutgoing.count < limits.unsettledMax {
+            events.append(.flow(session, nil, windowOpened: true))
         }
     }
 }

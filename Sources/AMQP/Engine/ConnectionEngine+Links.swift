@@ -60,7 +60,7 @@ extension ConnectionEngine {
             fail(AMQPError(.resourceLimitExceeded, "Too many links were attached after the limit was reached."))
             return
         }
-        guard let handle = session.linksByLocalHandle[attach.handle] == nil ? attach.handle : freeHandle(session) else {
+        guard let handle = handle(answering: attach.handle, session) else {
             fail(session, AMQPError(.resourceLimitExceeded, "There are too many links on this session."))
             return
         }
@@ -90,8 +90,11 @@ extension ConnectionEngine {
         }
     }
 
-    private func freeHandle(_ session: Session) -> UInt32? {
-        (0...limits.handleMax).first { session.linksByLocalHandle[$0] == nil }
+    /// Our handle for a link of the peer: its own number, unless we use that or it is beyond what the peer takes.
+    private func handle(answering theirs: UInt32, _ session: Session) -> UInt32? {
+        let highest = min(limits.handleMax, session.remoteBegin?.handleMax ?? .max)
+        if theirs <= highest, session.linksByLocalHandle[theirs] == nil { return theirs }
+        return (0...highest).first { session.linksByLocalHandle[$0] == nil }
     }
 
     private func attachAnswered(_ attach: Attach, link: Link) {
@@ -134,7 +137,8 @@ extension ConnectionEngine {
     ///   - reply: The answer, made by ``reply(to:)``.
     ///   - credit: When we receive, how many messages may come at once, and again after half of them came; 0 for credit
     ///     that is only granted by ``grantCredit(_:to:drain:)``.
-    public func accept(_ link: Link, with reply: Attach, credit: UInt32 = 0) {
+    ///   - untilDone: Whether a message takes up its credit until ``done(_:on:)`` and not only until it came.
+    public func accept(_ link: Link, with reply: Attach, credit: UInt32 = 0, untilDone: Bool = false) {
         // The peer may have detached while the answer was looked for.
         guard link.state == .attachReceived, !isClosed else { return }
         var withoutProperties = reply
@@ -150,6 +154,7 @@ extension ConnectionEngine {
         link.messageBytesMax = reply.maxMessageSize.flatMap { $0 == 0 ? nil : $0 } ?? limits.messageBytesMax
         guard link.role == .receiver else { return }
         link.creditTarget = credit
+        link.holdsCredit = untilDone
         if credit > 0 { grantCredit(credit, to: link) }
     }
 
@@ -252,6 +257,8 @@ extension ConnectionEngine {
     }
 
     func linkFlowReceived(_ flow: Flow, link: Link, windowOpened: Bool) {
+        // The window is open for the other links, whatever becomes of this one.
+        if link.state != .attached { events.append(.flow(link.session, nil, windowOpened: windowOpened)) }
         // Credit that comes before the answer to an attach counts once the link is accepted.
         guard link.state == .attached || link.state == .attachReceived else { return }
         switch link.role {
@@ -270,7 +277,9 @@ extension ConnectionEngine {
                     link.deliveryCount = count
                 }
             }
-            if link.creditTarget > 0, link.credit == 0 { grantCredit(link.creditTarget, to: link) }
+            if link.creditTarget > link.underWay, link.credit == 0 {
+                grantCredit(link.creditTarget - link.underWay, to: link)
+            }
         }
         guard link.state == .attached else { return }
         if flow.echo == true, !link.isDraining { writeFlow(link.session, link: link) }

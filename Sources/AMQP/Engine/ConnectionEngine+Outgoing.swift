@@ -10,8 +10,11 @@ extension ConnectionEngine {
     public func canSend(on link: Link) -> Bool {
         link.hasCredit && link.session.remoteIncomingWindow > 0
             && link.session.unsettledOutgoing.count < limits.unsettledMax
-            && unfinishedBytes <= limits.pendingOutgoingBytesMax && !isClosed
+            && !isOutgoingFull && !isClosed
     }
+
+    /// Whether as much waits for the windows of all sessions as may.
+    var isOutgoingFull: Bool { unfinishedBytes > limits.pendingOutgoingBytesMax }
 
     /// Sends one message; only when ``canSend(on:)``.
     ///
@@ -161,6 +164,7 @@ extension ConnectionEngine {
     public func settle(_ deliveryID: UInt32, on session: Session, _ state: DeliveryState) {
         guard session.state == .active, !isClosed else { return }
         session.unsettledIncoming = max(0, session.unsettledIncoming - 1)
+        openWindow(of: session)
         if !session.isToBeSettled {
             session.isToBeSettled = true
             sessionsToSettle.append(session)

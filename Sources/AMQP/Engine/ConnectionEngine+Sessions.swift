@@ -18,7 +18,7 @@ extension ConnectionEngine {
             channel: channel,
             state: .beginSent,
             nextOutgoingID: 0,
-            incomingWindow: limits.incomingWindow
+            incomingWindow: initialWindow
         )
         sessionsByLocalChannel[channel] = session
         let begin = Begin(
@@ -53,12 +53,11 @@ extension ConnectionEngine {
             return
         }
         endedChannels.remove(channel)
-        // Our channel is the peer's number, unless we use it for a session of our own.
-        guard let ours = sessionsByLocalChannel[channel] == nil ? channel : freeChannel else {
+        guard let ours = self.channel(answering: channel) else {
             fail(AMQPError(.resourceLimitExceeded, "There are too many sessions on this connection."))
             return
         }
-        let session = Session(channel: ours, state: .active, nextOutgoingID: 1, incomingWindow: limits.incomingWindow)
+        let session = Session(channel: ours, state: .active, nextOutgoingID: 1, incomingWindow: initialWindow)
         session.remoteChannel = channel
         session.remoteBegin = begin
         session.nextIncomingID = begin.nextOutgoingID
@@ -83,7 +82,15 @@ extension ConnectionEngine {
         events.append(.begun(session))
     }
 
-    private var freeChannel: UInt16? { (0...limits.channelMax).first { sessionsByLocalChannel[$0] == nil } }
+    /// No more frames than deliveries may be unsettled, so that the window alone keeps a peer within both bounds.
+    private var initialWindow: UInt32 { min(limits.incomingWindow, UInt32(clamping: limits.unsettledMax)) }
+
+    /// Our channel for a session of the peer: its own number, unless we use that or it is beyond what the peer takes.
+    private func channel(answering theirs: UInt16) -> UInt16? {
+        let highest = min(limits.channelMax, remoteOpen?.channelMax ?? .max)
+        if theirs <= highest, sessionsByLocalChannel[theirs] == nil { return theirs }
+        return (0...highest).first { sessionsByLocalChannel[$0] == nil }
+    }
 
     private func beginAnswered(_ begin: Begin, channel: UInt16, ours: UInt16) {
         guard let session = sessionsByLocalChannel[ours], session.remoteChannel == nil else {

@@ -236,7 +236,10 @@ public final class ConnectionEngine {
         var payload = frame.body
         do throws(AMQPDecodeError) {
             let performative = try Performative(body: &payload, limits: limits)
+            let wasFull = isOutgoingFull
             received(performative, channel: frame.channel, payload: payload)
+            guard wasFull, !isOutgoingFull else { return true }
+            for session in sessionsByLocalChannel.values { events.append(.flow(session, nil, windowOpened: true)) }
         } catch {
             fail(error.asError)
         }

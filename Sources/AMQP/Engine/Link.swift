@@ -76,6 +76,10 @@ public final class Link {
     var messageBytesMax: UInt64 = 0
     var creditTarget: UInt32 = 0
     var creditOverrun: UInt32 = 0
+    /// Whether messages take up credit until they are done.
+    var holdsCredit = false
+    /// How many messages were handed over and are not done, where they take up credit until then.
+    var underWay: UInt32 = 0
     var partial: PartialDelivery?
 
     /// Whether a message could be sent as far as this link is concerned.

@@ -49,6 +49,8 @@ public final class Session {
     var nextOutgoingID: UInt32
     var nextIncomingID: UInt32 = 0
     var incomingWindow: UInt32
+    /// What the window is opened to.
+    let incomingWindowMax: UInt32
     var outgoingWindow: UInt32 = .max
     /// How many transfer frames the peer still accepts.
     public internal(set) var remoteIncomingWindow: UInt32 = 0
@@ -87,6 +89,7 @@ public final class Session {
         initialOutgoingID = nextOutgoingID
         self.nextOutgoingID = nextOutgoingID
         self.incomingWindow = incomingWindow
+        incomingWindowMax = incomingWindow
     }
 }
 

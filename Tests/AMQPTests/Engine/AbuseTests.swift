@@ -171,7 +171,7 @@ import Testing
         limits.unsettledMax = 50
         let victim = Victim(limits, credit: 10_000)
         for id in 0..<60 as Range<UInt32> { victim.transfer(id) }
-        #expect(victim.sessionError == .resourceLimitExceeded && victim.failure == nil)
+        #expect(victim.sessionError == .windowViolation && victim.failure == nil)
     }
 
     @Test func `aborting again and again costs credit and is no way around it`() {
