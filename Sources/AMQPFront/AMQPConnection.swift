@@ -40,7 +40,11 @@ final class AMQPConnection {
             limits: handler.front.limits.engine,
             now: now
         )
-        responses = ResponseQueue(engine: engine, max: handler.front.limits.waitingResponsesMax)
+        responses = ResponseQueue(
+            engine: engine,
+            countMax: limits.waitingResponsesMax,
+            bytesMax: limits.waitingResponseBytesMax
+        )
         budget = IngestBudget(handler: handler, bytesMax: handler.front.limits.bytesInFlightMax)
     }
 
@@ -224,8 +228,8 @@ final class AMQPConnection {
     // MARK: Traffic
 
     private func received(_ delivery: IncomingDelivery, on link: Link) {
-        guard let node = nodes[link.tag] else { return engine.settle(delivery.id, on: link.session, .released) }
-        node.received(delivery)
+        if let node = nodes[link.tag] { return node.received(delivery) }
+        if !delivery.isSettled { engine.settle(delivery.id, on: link.session, .released) }
     }
 
     private func flow(_ session: Session, _ link: Link?, windowOpened: Bool) {

@@ -16,9 +16,11 @@ public struct AMQPFrontLimits: Sendable {
     public var signInSecondsMax: Int64 = 60
     /// How many tokens one connection may hold.
     public var tokensMax = 1_200
-    /// How many answers may wait for credit on one connection before requests are refused.
+    /// How many answers may wait for credit on one link before requests are refused.
     public var waitingResponsesMax = 256
-    /// How many messages may be under way to `$cbs` or `$management` on one link.
+    /// Bytes of answers that may wait for credit on one connection before links on which some wait are refused more.
+    public var waitingResponseBytesMax = 4 << 20
+    /// How many requests of one link may wait for their answers.
     public var requestCredit: UInt32 = 100
     /// How many commands of one link may be under way to the store.
     public var commandCredit: UInt32 = 50

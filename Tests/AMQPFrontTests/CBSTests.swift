@@ -96,6 +96,30 @@ import Testing
         #expect(try client.bodies(link) == ["later"])
     }
 
+    @Test func `an answer is settled for a peer that settles second`() throws {
+        let fixture = FrontFixture()
+        let client = try fixture.client()
+        var attach = Attach(name: "r", handle: 0, role: .receiver)
+        attach.senderSettleMode = .unsettled
+        attach.receiverSettleMode = .second
+        attach.source = Source(address: "$cbs")
+        let receiver = try client.attach(attach, credit: 10)
+        attach = Attach(name: "s", handle: 0, role: .sender)
+        attach.target = Target(address: "$cbs")
+        let sender = try client.attach(attach)
+        client.engine.send(on: sender, settled: true) { FrontClient.putToken(fixture.token()).encode(into: &$0) }
+        client.run()
+        let answer = try #require(client.deliveries(receiver).first)
+        #expect(!answer.isSettled)
+        let accepted = Disposition(role: .receiver, first: answer.id, settled: false, state: .accepted)
+        client.send(.disposition(accepted), on: receiver.session)
+        guard case .disposition(let disposition)? = client.frames.last else {
+            Issue.record("not answered")
+            return
+        }
+        #expect(disposition.role == .sender && disposition.settled == true && disposition.state == .accepted)
+    }
+
     @Test func `more tokens than allowed give 403`() throws {
         var limits = AMQPFrontLimits()
         limits.tokensMax = 1

@@ -77,6 +77,28 @@ import Testing
         #expect(fixture.commands.state.withLock { $0.drafts.map(\.message.to) } == [to])
     }
 
+    @Test func `what a link leaves under way does not count against its session for good`() throws {
+        var limits = AMQPFrontLimits()
+        limits.engine.unsettledMax = 4
+        let fixture = FrontFixture(limits: limits)
+        let client = try fixture.service()
+        for _ in 0..<5 {
+            fixture.commands.state.withLock { $0.holdsAnswers = true }
+            let link = try Self.attach(client)
+            for _ in 0..<2 {
+                try #require(client.engine.canSend(on: link))
+                client.engine.send(on: link, settled: false) { Self.message().encode(into: &$0) }
+            }
+            client.run()
+            client.engine.detach(link)
+            client.run()
+            fixture.commands.release()
+            client.run()
+        }
+        fixture.commands.state.withLock { $0.holdsAnswers = false }
+        #expect(send(Self.message(), client, try Self.attach(client)) == .accepted)
+    }
+
     @Test func `amqp 067 an unknown device is not-found, and the link stays`() throws {
         let fixture = FrontFixture()
         let client = try fixture.service()

@@ -158,6 +158,29 @@ import Testing
         #expect(client.deliveries(pairs[2].receiver).count == 3)
     }
 
+    @Test(arguments: [(3, 1 << 20), (256, 50)])
+    func `a device that takes no answers keeps nobody else from theirs`(_ count: Int, _ bytes: Int) async throws {
+        var limits = AMQPFrontLimits()
+        limits.waitingResponsesMax = count
+        limits.waitingResponseBytesMax = bytes
+        let hub = try await DeviceHub(limits: limits)
+        let client = try await DeviceClient.signedIn(hub)
+        try await client.signIn(.d2)
+        let stubborn = try await client.receiver("devices/d1/twin", credit: 0)
+        let sender = try await client.sender("devices/d1/twin")
+        var states: [DeliveryState?] = []
+        for _ in 0..<5 { states.append(try await client.send(request("GET"), on: sender)) }
+        #expect(states.first == .accepted)
+        guard case .rejected(let error?)? = states.last else {
+            Issue.record("not bounded")
+            return
+        }
+        #expect(error.condition == .resourceLimitExceeded)
+        let other = try await pair(client, "devices/d2")
+        for _ in 0..<5 { _ = try await ask(request("GET"), other, client) }
+        #expect(client.deliveries(stubborn).isEmpty)
+    }
+
     @Test func `a request without correlation-id is rejected`() async throws {
         let client = try await DeviceClient.signedIn(try await DeviceHub())
         let pair = try await pair(client)

@@ -21,7 +21,7 @@ final class ClaimsNode: RequestNode {
 
     func requested(_ request: Message, _ delivery: IncomingDelivery) {
         guard connection.identities.waitingCount < connection.limits.waitingResponsesMax else {
-            return settle(delivery, .rejected(AMQPError(.resourceLimitExceeded, "Too many tokens wait.")))
+            return reject(delivery, AMQPError(.resourceLimitExceeded, "Too many tokens wait."))
         }
         // The disposition goes first: uamqp takes an answer that overtakes it for a failure.
         settle(delivery, .accepted)

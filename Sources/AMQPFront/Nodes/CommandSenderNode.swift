@@ -17,10 +17,9 @@ final class CommandSenderNode: LinkNode {
 
     let link: Link
     unowned let connection: AMQPConnection
+    let engine: ConnectionEngine
     private let hub: Hub
     private let budget: IngestBudget
-    /// How many commands are on their way to the store.
-    private var underWay = 0
     /// Those that must wait until it is known for whom the one before them is.
     private var waiting: CircularBuffer<IncomingDelivery> = []
     private var isHeld = false
@@ -29,6 +28,7 @@ final class CommandSenderNode: LinkNode {
     init(link: Link, connection: AMQPConnection) throws(LinkRefusal) {
         self.link = link
         self.connection = connection
+        engine = connection.engine
         hub = connection.hub
         budget = connection.budget
         guard link.role == .receiver else { throw LinkRefusal(.wrongRole("Services send commands here.")) }
@@ -38,14 +38,17 @@ final class CommandSenderNode: LinkNode {
     var isAllowed: Bool { connection.access.mayServe(Self.path) }
 
     func open() -> AMQPError? {
-        engine.accept(link, with: engine.reply(to: link))
-        engine.grantCredit(connection.limits.commandCredit, to: link)
+        let credit = connection.limits.commandCredit
+        engine.accept(link, with: engine.reply(to: link), credit: credit, untilDone: true)
         return nil
     }
 
     func close() {
         isClosed = true
-        while let delivery = waiting.popFirst() { budget.giveBack(delivery.payload.readableBytes) }
+        while let delivery = waiting.popFirst() {
+            settle(delivery, .released)
+            budget.giveBack(delivery.payload.readableBytes)
+        }
     }
 
     func received(_ delivery: IncomingDelivery) {
@@ -59,11 +62,10 @@ final class CommandSenderNode: LinkNode {
         do throws(LinkRefusal) {
             command = try ReceivedCommand(delivery, limits: connection.limits.engine)
         } catch {
+            refuse(delivery, error.error)
             budget.giveBack(delivery.payload.readableBytes)
-            reject(delivery, error.error)
             return
         }
-        underWay += 1
         send(command.message, to: command.devices[...], delivery)
     }
 
@@ -73,8 +75,8 @@ final class CommandSenderNode: LinkNode {
         let others = devices.dropFirst()
         isHeld = !others.isEmpty
         hub.commands.send(message, to: device, on: connection.eventLoop).assumeIsolated().whenComplete { result in
-            guard !self.isClosed else { return self.budget.giveBack(delivery.payload.readableBytes) }
-            guard !others.isEmpty else { return self.finished(delivery, result) }
+            // Also for a link that is gone: the session counts what is not settled.
+            guard !others.isEmpty, !self.isClosed else { return self.finished(delivery, result) }
             if case .failure(let error) = result, (error as? HubError)?.code == .deviceNotFound {
                 self.send(message, to: others, delivery)
             } else {
@@ -86,28 +88,19 @@ final class CommandSenderNode: LinkNode {
     }
 
     private func finished(_ delivery: IncomingDelivery, _ result: Result<Void, any Error>) {
-        underWay -= 1
         switch result {
-        case .success: settle(delivery, .accepted)
+        case .success:
+            settle(delivery, .accepted)
+            engine.done(on: link)
         case .failure(let error):
-            reject(delivery, AMQPError(error as? HubError ?? HubError(.internalError, "The command is not stored.")))
+            refuse(delivery, AMQPError(error as? HubError ?? HubError(.internalError, "The command is not stored.")))
         }
-        replenish()
         budget.giveBack(delivery.payload.readableBytes)
     }
 
-    private func reject(_ delivery: IncomingDelivery, _ error: AMQPError) {
+    private func refuse(_ delivery: IncomingDelivery, _ error: AMQPError) {
         hub.metrics.refused("amqp command")
-        settle(delivery, .rejected(error))
-        replenish()
-    }
-
-    /// Lets the service send on when half of what it may send has been settled.
-    private func replenish() {
-        let target = connection.limits.commandCredit
-        let pending = UInt32(underWay + waiting.count)
-        guard link.credit + pending <= target / 2 else { return }
-        engine.grantCredit(target - pending, to: link)
+        reject(delivery, error)
     }
 }
 

@@ -49,14 +49,19 @@ class IdentityNode: LinkNode {
     /// Accepts the link; the part has a session.
     final func joined(_ part: IdentityPart) {
         self.part = part
-        engine.accept(link, with: engine.reply(to: link), credit: link.role == .receiver ? credit : 0)
+        let credit = link.role == .receiver ? credit : 0
+        engine.accept(link, with: engine.reply(to: link), credit: credit, untilDone: true)
         began()
     }
 
     /// The link was accepted.
     func began() {}
 
-    func received(_ delivery: IncomingDelivery) { settle(delivery, .released) }
+    func received(_ delivery: IncomingDelivery) {
+        settle(delivery, .released)
+        engine.done(on: link)
+    }
+
     func disposition(of deliveryID: UInt32, _ state: DeliveryState?, isSettled: Bool) {}
     func pump() { engine.drained(link) }
     func readEnded() {}

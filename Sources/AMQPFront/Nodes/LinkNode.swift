@@ -14,6 +14,8 @@ protocol LinkNode: AnyObject {
     var link: Link { get }
     /// The connection, which outlives the node.
     var connection: AMQPConnection { get }
+    /// The engine; a node that answers after its connection is gone holds it.
+    var engine: ConnectionEngine { get }
     /// Whether what the connection has proved still allows the link; asked again when something of it has ended.
     var isAllowed: Bool { get }
 
@@ -42,7 +44,11 @@ extension LinkNode {
     var engine: ConnectionEngine { connection.engine }
     var hub: Hub { connection.hub }
 
-    func received(_ delivery: IncomingDelivery) { settle(delivery, .released) }
+    func received(_ delivery: IncomingDelivery) {
+        settle(delivery, .released)
+        engine.done(on: link)
+    }
+
     func disposition(of deliveryID: UInt32, _ state: DeliveryState?, isSettled: Bool) {}
     func pump() {}
     func readEnded() {}
@@ -53,17 +59,28 @@ extension LinkNode {
         guard !delivery.isSettled else { return }
         engine.settle(delivery.id, on: link.session, state)
     }
+
+    /// Rejects a message, which is done then.
+    func reject(_ delivery: IncomingDelivery, _ error: AMQPError) {
+        settle(delivery, .rejected(error))
+        engine.done(on: link)
+    }
 }
 
 /// A node that takes requests, and answers them on another link of its kind.
 protocol RequestNode: LinkNode {
-    /// Takes a request that could be read; the node settles it before it answers.
+    /// Takes a request that could be read; the node settles it before it answers, and rejects or answers each.
     func requested(_ request: Message, _ delivery: IncomingDelivery)
 }
 
 extension RequestNode {
     func open() -> AMQPError? {
-        engine.accept(link, with: engine.reply(to: link), credit: connection.limits.requestCredit)
+        engine.accept(
+            link,
+            with: engine.reply(to: link),
+            credit: connection.limits.requestCredit,
+            untilDone: true
+        )
         return nil
     }
 
@@ -75,18 +92,24 @@ extension RequestNode {
     func close() { connection.responses.remove(link) }
 
     func received(_ delivery: IncomingDelivery) {
-        guard connection.responses.hasRoom else {
-            settle(delivery, .rejected(AMQPError(.resourceLimitExceeded, "Too many answers wait for credit.")))
-            return
-        }
         let request: Message
         do throws(AMQPDecodeError) {
             request = try Message(payload: delivery.payload, limits: connection.limits.engine)
         } catch {
-            settle(delivery, .rejected(error.asError))
-            return
+            return reject(delivery, error.asError)
+        }
+        if let receiver = responseLink(replyTo: request.properties?.replyTo),
+            !connection.responses.hasRoom(for: receiver)
+        {
+            return reject(delivery, .tooManyAnswersWait)
         }
         requested(request, delivery)
+    }
+
+    /// Settles an answer of ours for a peer that waits for it, as receivers that settle second do.
+    func disposition(of deliveryID: UInt32, _ state: DeliveryState?, isSettled: Bool) {
+        guard !isSettled, state?.isOutcome == true else { return }
+        engine.confirm(deliveryID, on: link.session, .accepted)
     }
 
     /// Answers a request on the peer's receiver, with the id of the request in the very type it has.
@@ -96,7 +119,7 @@ extension RequestNode {
         condition: AMQPCondition? = nil,
         body: AMQPMap? = nil
     ) {
-        guard let receiver = responseLink(replyTo: request.properties?.replyTo) else { return }
+        guard let receiver = responseLink(replyTo: request.properties?.replyTo) else { return engine.done(on: link) }
         var message = Message()
         message.properties = MessageProperties()
         message.properties?.correlationID = request.properties?.messageID ?? request.properties?.correlationID
@@ -107,7 +130,7 @@ extension RequestNode {
         if let condition { properties.append(.string("error-condition"), .symbol(condition.rawValue)) }
         message.applicationProperties = properties
         if let body { message.body = .value(.map(body)) }
-        connection.responses.add(message, to: receiver)
+        connection.responses.add(message, to: receiver, answering: link)
     }
 
     /// The link on which the peer wants the answer to a request that came on this one.

@@ -35,8 +35,7 @@ final class ManagementNode: RequestNode {
         let operation = properties?["operation"]?.text ?? ""
         guard operation == "READ" else {
             // The service settles such a request itself and sends no answer.
-            settle(delivery, .rejected(AMQPError(.notAllowed, "Invalid command '\(operation.prefix(64))'.")))
-            return
+            return reject(delivery, AMQPError(.notAllowed, "Invalid command '\(operation.prefix(64))'."))
         }
         settle(delivery, .accepted)
         if let token = properties?["security_token"]?.text, !isValid(token) {

@@ -72,20 +72,21 @@ final class MethodAnswerNode: IdentityNode {
     override func ended() { part?.methodsChanged(without: self) }
 
     override func received(_ delivery: IncomingDelivery) {
-        guard let session else { return settle(delivery, .rejected(.accessEnded)) }
+        guard let session else { return reject(delivery, .accessEnded) }
         let message: Message
         do throws(AMQPDecodeError) {
             message = try Message(payload: delivery.payload, limits: connection.limits.engine)
         } catch {
-            return settle(delivery, .rejected(error.asError))
+            return reject(delivery, error.asError)
         }
         guard let status = message.applicationProperties?["IoThub-status"]?.integer.flatMap({ Int32(exactly: $0) }),
             let uuid = message.properties?.correlationID?.uuidBytes
         else {
             let text = "The answer of a method needs a correlation-id that is a uuid, and an IoThub-status."
-            return settle(delivery, .rejected(AMQPError(.invalidField, text)))
+            return reject(delivery, AMQPError(.invalidField, text))
         }
         settle(delivery, .accepted)
+        engine.done(on: link)
         // Nobody may wait for it any more; then it is dropped.
         session.respond(toUUID: uuid, MethodResult(status: status, payload: message.dataBody))
     }

@@ -13,6 +13,8 @@ final class TelemetryNode: IdentityNode {
     /// The deliveries of the batch that are to be answered.
     private var owed: [UInt32] = []
     private var isInRead = false
+    /// How many messages came since the last batch was published.
+    private var taken: UInt32 = 0
 
     init(link: Link, connection: AMQPConnection, address: IdentityAddress) {
         super.init(link: link, connection: connection, address: address, kind: .telemetry)
@@ -21,9 +23,11 @@ final class TelemetryNode: IdentityNode {
     override var credit: UInt32 { connection.limits.telemetryCredit }
 
     override func received(_ delivery: IncomingDelivery) {
-        if let faults = hub.faults, !connection.mayTake(delivery, on: self, despite: faults) { return }
+        if let faults = hub.faults, !connection.mayTake(delivery, on: self, despite: faults) {
+            return engine.done(on: link)
+        }
         if batch == nil {
-            guard let session else { return settle(delivery, .rejected(.accessEnded)) }
+            guard let session else { return reject(delivery, .accessEnded) }
             let capacity = 512 + 2 * delivery.payload.readableBytes
             batch = session.makeBatch(allocator: ByteBufferAllocator(), capacity: capacity)
         }
@@ -34,6 +38,7 @@ final class TelemetryNode: IdentityNode {
             propertiesMax: limits.propertiesPerMessageMax,
             isPlugAndPlay: session?.identity.modelID != nil
         )
+        taken += 1
         let error = batch?.add(delivery, rules)
         if let error {
             hub.metrics.refused("amqp telemetry")
@@ -60,13 +65,15 @@ final class TelemetryNode: IdentityNode {
         self.batch = nil
         let pending = PendingTelemetry(
             deliveryIDs: owed,
-            session: link.session,
+            count: taken,
+            link: link,
             engine: engine,
             budget: connection.budget,
             byteCount: batch.byteCount,
             metrics: hub.metrics
         )
         owed = []
+        taken = 0
         pending.begin()
         guard batch.count > 0 else { return pending.complete(.success(())) }
         session.publish(batch).assumeIsolated().whenComplete { result in pending.complete(result.map { _ in }) }
@@ -76,7 +83,9 @@ final class TelemetryNode: IdentityNode {
 /// Deliveries whose messages were handed to the hub; they are answered even where their link is gone by then.
 private struct PendingTelemetry {
     let deliveryIDs: [UInt32]
-    let session: Session
+    /// How many messages there are, those included that were rejected or need no answer.
+    let count: UInt32
+    let link: Link
     let engine: ConnectionEngine
     let budget: IngestBudget
     let byteCount: Int
@@ -98,7 +107,8 @@ private struct PendingTelemetry {
             let known = error as? HubError ?? HubError(.serviceUnavailable, "The message could not be stored.")
             state = .rejected(AMQPError(known))
         }
-        for id in deliveryIDs { engine.settle(id, on: session, state) }
+        for id in deliveryIDs { engine.settle(id, on: link.session, state) }
+        engine.done(count, on: link)
         budget.giveBack(byteCount)
     }
 }

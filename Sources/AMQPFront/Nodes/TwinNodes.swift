@@ -16,25 +16,19 @@ final class TwinRequestNode: IdentityNode {
     }
 
     override func received(_ delivery: IncomingDelivery) {
-        guard let session else { return settle(delivery, .rejected(.accessEnded)) }
-        guard connection.responses.hasRoom else {
-            return settle(
-                delivery,
-                .rejected(AMQPError(.resourceLimitExceeded, "Too many answers wait for credit."))
-            )
+        guard let session else { return reject(delivery, .accessEnded) }
+        if let receiver = part?.node(.twinAnswers)?.link, !connection.responses.hasRoom(for: receiver) {
+            return reject(delivery, .tooManyAnswersWait)
         }
         let message: Message
         do throws(AMQPDecodeError) {
             message = try Message(payload: delivery.payload, limits: connection.limits.engine)
         } catch {
-            return settle(delivery, .rejected(error.asError))
+            return reject(delivery, error.asError)
         }
         // An answer without it would look like a change of the desired properties.
         guard let correlationID = message.properties?.correlationID ?? message.properties?.messageID else {
-            return settle(
-                delivery,
-                .rejected(AMQPError(.invalidField, "A request about a twin needs a correlation-id."))
-            )
+            return reject(delivery, AMQPError(.invalidField, "A request about a twin needs a correlation-id."))
         }
         settle(delivery, .accepted)
         let annotations = message.messageAnnotations
@@ -93,11 +87,12 @@ final class TwinRequestNode: IdentityNode {
         version: Int64? = nil,
         body: ByteBuffer = ByteBuffer()
     ) {
-        guard let node = part?.node(.twinAnswers) else { return }
+        guard let node = part?.node(.twinAnswers) else { return engine.done(on: link) }
         connection.responses.add(
             Self.answer(correlationID, status: status, version: version, body: body),
             to: node.link,
-            settled: true
+            settled: true,
+            answering: link
         )
         connection.handler.flushSoon()
     }
@@ -133,7 +128,7 @@ final class TwinAnswerNode: IdentityNode {
 
     override func deliver(_ delivery: Delivery) {
         // Nothing more is kept for a client that gives no credit; the gap in the versions tells it to ask.
-        guard case .desiredPatch(let notice) = delivery, connection.responses.hasRoom else { return }
+        guard case .desiredPatch(let notice) = delivery, connection.responses.hasRoom(for: link) else { return }
         connection.responses.add(
             Self.message(version: notice.version, payload: notice.payload),
             to: link,

@@ -123,7 +123,13 @@ extension Setting {
             "amqp.waitingResponses",
             \.amqp.waitingResponsesMax,
             1...65_536,
-            "Answers that wait for credit on one connection before requests are refused."
+            "Answers that wait for credit on one link before requests are refused."
+        ),
+        .number(
+            "amqp.waitingResponseBytes",
+            \.amqp.waitingResponseBytesMax,
+            65_536...1_073_741_824,
+            "Bytes of answers that wait for credit on one connection; then no link has more than one more wait."
         ),
         .number(
             "amqp.signInAttempts",
