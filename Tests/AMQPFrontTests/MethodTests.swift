@@ -3,12 +3,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AMQP
-import Hub
 import HubModel
 import NIOCore
 import Testing
 
 @testable import AMQPFront
+@testable import Hub
 
 @MainActor
 @Suite struct MethodTests {
@@ -113,6 +113,52 @@ import Testing
         try await client.wait { client.deliveries(receiver).count == 1 }
         try await client.disconnect()
         await #expect(throws: HubError.self) { _ = try await call.value }
+    }
+
+    @Test func `a call that nobody waits for any more is not delivered when the device has credit again`() async throws
+    {
+        let hub = try await DeviceHub()
+        let client = try await DeviceClient.signedIn(hub)
+        let receiver = try await client.receiver(address, credit: 0)
+        _ = try await client.sender(address)
+        client.engine.grantCredit(1, to: receiver)
+        try await client.settle()
+        let first = invoke(hub)
+        try await client.wait { client.deliveries(receiver).count == 1 }
+        let second = invoke(hub)
+        // Calls are numbered from 1.
+        try await client.wait { hub.hub.methods.isOpen(2) }
+        try await client.settle()
+        second.cancel()
+        await #expect(throws: CancellationError.self) { _ = try await second.value }
+        client.engine.grantCredit(5, to: receiver)
+        try await client.settle()
+        #expect(client.deliveries(receiver).count == 1)
+        first.cancel()
+    }
+
+    @Test func `a device whose credit comes before its link is accepted is ready`() async throws {
+        let hub = try await DeviceHub()
+        let client = try await DeviceClient.signedIn(hub)
+        let session = try await client.session()
+        _ = try await client.sender(address)
+        let claims = try await client.sender("$cbs")
+        // The link waits for the token before it.
+        _ = client.queue(FrontClient.putToken(hub.token(of: .d1)).encoded, on: claims)
+        var attach = Attach(name: "calls", handle: 0, role: .receiver)
+        attach.source = Source(address: address)
+        let link = try #require(client.engine.attach(attach, on: session))
+        var bytes = client.engine.takeOutput(now: 0)
+        for handle in [link.handle, nil] {
+            var flow = Flow(nextIncomingID: 1, incomingWindow: 100, nextOutgoingID: 0, outgoingWindow: 100)
+            flow.nextOutgoingID = 100
+            flow.handle = handle
+            if handle != nil { flow.linkCredit = 5 }
+            Frame.write(to: &bytes, channel: session.channel) { flow.encode(into: &$0) }
+        }
+        try await client.sendRaw(bytes)
+        try await client.wait { link.state == .attached }
+        #expect(hub.hub.directory.link(of: .d1, wanting: .methods) != nil)
     }
 
     @Test func `an answer without status or uuid is rejected`() async throws {

@@ -21,6 +21,7 @@ final class MethodCallNode: IdentityNode {
     override func began() { notice() }
 
     override func pump() {
+        guard part != nil else { return }
         send()
         super.pump()
         notice()
@@ -30,6 +31,8 @@ final class MethodCallNode: IdentityNode {
         guard case .methodCall(let call) = delivery else { return }
         waiting.append(call)
         send()
+        // What nobody waits for any more is not kept for a device that gives no credit.
+        waiting.removeAll { session?.isOpen($0) != true }
         connection.handler.flushUnlessReading()
     }
 
@@ -44,9 +47,12 @@ final class MethodCallNode: IdentityNode {
     private func send() {
         var sent = 0
         while sent < waiting.count, engine.canSend(on: link) {
-            let message = Self.message(waiting[sent])
-            engine.send(on: link, settled: true) { message.encode(into: &$0) }
+            let call = waiting[sent]
             sent += 1
+            // Its caller was told of a time-out, and may have called again.
+            guard session?.isOpen(call) == true else { continue }
+            let message = Self.message(call)
+            engine.send(on: link, settled: true) { message.encode(into: &$0) }
         }
         waiting.removeFirst(sent)
     }

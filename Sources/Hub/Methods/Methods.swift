@@ -150,6 +150,9 @@ public final class Methods: Sendable {
         return self.end(number, self.isAnswer(result) ? .success(result) : .failure(Self.noAnswer))
     }
 
+    /// Whether a call waits for its answer.
+    func isOpen(_ number: UInt64) -> Bool { self.state.withLock { $0.calls[number] != nil } }
+
     /// The call of a UUID, nil where it is none of this hub's.
     func callID(uuid: some Sequence<UInt8>) -> MethodCallID? { MethodCallID(uuid: uuid, salt: self.salt) }
 

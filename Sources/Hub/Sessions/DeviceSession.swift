@@ -101,6 +101,9 @@ public final class DeviceSession {
         return respond(to: id.number, result)
     }
 
+    /// Whether somebody still waits for the answer of a call.
+    public func isOpen(_ call: MethodCall) -> Bool { hub.methods.isOpen(call.id.number) }
+
     /// Reads the identity's twin, as it is after the session's earlier reports; completes on the loop.
     ///
     /// Fails with a ``HubError``: `.throttled` where too many requests are open, `.deviceNotFound`, `.moduleNotFound`.
