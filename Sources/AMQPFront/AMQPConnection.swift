@@ -106,9 +106,9 @@ final class AMQPConnection {
         }
     }
 
-    private func refuseSASL(_ reason: StaticString, _ text: String) {
+    private func refuseSASL(_ reason: StaticString, _ text: String?) {
         hub.metrics.refused(reason)
-        handler.log("amqp sign-in refused: \(text)")
+        if let text { handler.log("amqp sign-in refused: \(text)") }
         engine.finishSASL(.auth)
     }
 
@@ -123,7 +123,7 @@ final class AMQPConnection {
             identities.put(given.password, for: candidates) { status in
                 self.isPlain = true
                 guard status.code != 200 else { return self.engine.finishSASL(.ok) }
-                self.refuseSASL("amqp plain", status.description)
+                self.refuseSASL("amqp plain", status.isLogged ? nil : status.description)
             }
             return
         }

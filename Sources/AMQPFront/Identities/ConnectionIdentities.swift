@@ -121,7 +121,7 @@ final class ConnectionIdentities {
 
     private func take(_ finding: Finding) -> RequestStatus {
         switch finding {
-        case .refused: return .invalidToken
+        case .refused: return .refusedSignIn
         case .unknown(let error): return RequestStatus(code: 500, description: error.message)
         case .identity(let signIn, let credential):
             if let part = parts[signIn.identity.id] {

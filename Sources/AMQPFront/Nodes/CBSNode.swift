@@ -29,7 +29,7 @@ final class ClaimsNode: RequestNode {
             guard !self.isClosed else { return }
             if status.code != 200 {
                 self.hub.metrics.refused("amqp token")
-                self.connection.handler.log("amqp token refused: \(status.description)")
+                if !status.isLogged { self.connection.handler.log("amqp token refused: \(status.description)") }
             }
             self.respond(to: request, status)
         }
@@ -108,6 +108,8 @@ final class ClaimsNode: RequestNode {
 
 extension RequestStatus {
     static let invalidToken = RequestStatus(code: 401, description: "The token is not valid here.")
+    /// A token that the sign-in of devices and modules has refused, and told why.
+    static let refusedSignIn = RequestStatus(code: 401, description: invalidToken.description, isLogged: true)
     static let tooManyTokens = RequestStatus(code: 403, description: "There are too many tokens on this connection.")
 }
 

@@ -152,6 +152,8 @@ extension RequestNode {
 struct RequestStatus: Sendable {
     var code: Int32
     var description: String
+    /// Whether whoever refused has told so in the log.
+    var isLogged = false
 
     static let ok = RequestStatus(code: 200, description: "OK")
 }
