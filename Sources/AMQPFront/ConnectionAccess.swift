@@ -72,5 +72,8 @@ struct ConnectionAccess {
         return true
     }
 
-    private static func key(_ principal: ServicePrincipal) -> String { principal.audiencePath.lowercased() }
+    /// A policy's token replaces an older one of the same policy for the same audience, and no other's.
+    private static func key(_ principal: ServicePrincipal) -> String {
+        "\(principal.policy)\n\(principal.audiencePath.lowercased())"
+    }
 }

@@ -4,6 +4,8 @@
 
 import AMQP
 import AMQPFront
+import Hub
+import HubModel
 import NIOCore
 import Testing
 
@@ -118,6 +120,18 @@ import Testing
             return
         }
         #expect(disposition.role == .sender && disposition.settled == true && disposition.state == .accepted)
+    }
+
+    @Test func `tokens of two policies for one audience stand side by side`() throws {
+        let fixture = FrontFixture()
+        var policies = FrontFixture.policies()
+        for index in policies.indices where policies[index].name == "registryRead" {
+            policies[index].rights = .deviceConnect
+        }
+        fixture.policies.replace(with: policies)
+        let client = try fixture.service()
+        #expect(try client.putToken(fixture.token("myhub.example.net", policy: "registryRead")) == 200)
+        #expect(try client.read().state == .attached)
     }
 
     @Test func `more tokens than allowed give 403`() throws {
