@@ -164,6 +164,20 @@ import Testing
         #expect(event.applicationProperties?["none"] == .string(""))
     }
 
+    @Test func `sections may be described by name`() async throws {
+        let hub = try await DeviceHub()
+        let client = try await DeviceClient.signedIn(hub)
+        var payload = ByteBuffer(bytes: [0, 0xA3, 16])
+        payload.writeString("amqp:data:binary")
+        payload.writeBytes([0xA0, 1, 0x78])
+        #expect(try await client.send(payload, on: try await client.sender(events)) == .accepted)
+        #expect(try hub.storedEvents().count == 1)
+        var unknown = ByteBuffer(bytes: [0, 0xA3, 6])
+        unknown.writeString("a:b:cd")
+        unknown.writeBytes([0xA0, 1, 0x78])
+        #expect(try await client.send(unknown, on: try await client.sender(events)) != .accepted)
+    }
+
     @Test func `what the hub says of a sender cannot be said by the sender`() async throws {
         let hub = try await DeviceHub()
         let client = try await DeviceClient.signedIn(hub)

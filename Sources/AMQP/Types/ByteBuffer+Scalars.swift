@@ -110,7 +110,12 @@ extension ByteBuffer {
     public mutating func writeAMQPSymbol(_ value: String?, _ encoding: AMQPEncoding = .compact) {
         guard let value else { return writeAMQPNull() }
         writeAMQPLength(value.utf8.count, TypeCode.symbol8, TypeCode.symbol32, encoding)
-        writeString(value)
+        guard value.utf8.contains(where: { $0 >= 0x80 }) else {
+            writeString(value)
+            return
+        }
+        // Text that came as a string where a symbol belongs: no peer can read other bytes here (AMQP 1.6.21).
+        writeBytes(value.utf8.map { $0 < 0x80 ? $0 : UInt8(ascii: "?") })
     }
 
     /// Writes a string of UTF-8 bytes.

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AMQP
+import NIOCore
 
 /// One encoded value in memory that nobody copies: which constructor it has and where its content lies.
 struct RawValue {
@@ -67,18 +68,32 @@ struct RawReader {
     /// Whether everything was read.
     var isAtEnd: Bool { index >= bytes.count }
 
-    /// The code of the descriptor that comes next, as devices send it; nil for anything else.
+    /// The code of the descriptor that comes next; nil for anything else.
     mutating func descriptor() -> UInt8? {
         guard index + 3 <= bytes.count, bytes[index] == 0 else { return nil }
         if bytes[index + 1] == 0x53 {
             defer { index += 3 }
             return bytes[index + 2]
         }
+        if bytes[index + 1] == 0xa3 || bytes[index + 1] == 0xb3 { return symbolicDescriptor() }
         guard bytes[index + 1] == 0x80, index + 10 <= bytes.count,
             bytes[index + 2..<index + 9].allSatisfy({ $0 == 0 })
         else { return nil }
         defer { index += 10 }
         return bytes[index + 9]
+    }
+
+    /// A descriptor by its name, which no device is known to send but the standard allows (AMQP 1.3).
+    private mutating func symbolicDescriptor() -> UInt8? {
+        let start = index
+        index += 1
+        guard next() != nil else { return nil }
+        var reader = AMQPReader(ByteBuffer(bytes: bytes[start..<index]))
+        do throws(AMQPDecodeError) {
+            return UInt8(exactly: try reader.readDescriptor())
+        } catch {
+            return nil
+        }
     }
 
     /// The next value; nil where the bytes end within it or have no such constructor.

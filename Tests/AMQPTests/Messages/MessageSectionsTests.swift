@@ -66,6 +66,13 @@ import Testing
         }
     }
 
+    @Test func `text that is no symbol is written so that a peer can read it`() throws {
+        var message = Message()
+        message.properties = MessageProperties()
+        message.properties?.contentType = "text/ü"
+        #expect(try Message(payload: message.encoded).properties?.contentType == "text/??")
+    }
+
     @Test func `plain credentials survive and broken ones are refused`() {
         let credentials = PlainCredentials(name: "service", password: "a=b")
         #expect(PlainCredentials(initialResponse: credentials.initialResponse) == credentials)
