@@ -56,7 +56,7 @@ class CertificateGateway(Gateway):
         self.connection = BlockingConnection(
             f"amqps://{hub.host}:{hub.port('amqps')}", timeout=20, ssl_domain=domain, heartbeat=10, **options
         )
-        self._claims = None
+        self.claims = None
 
 
 @pytest.fixture

@@ -7,18 +7,19 @@
 import concurrent.futures
 import datetime
 import json
+import re
 import uuid
 
 import pytest
 import uamqp
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
-from proton import int32, symbol
+from proton import Message, int32, symbol
 from proton._exceptions import ConnectionException
 from proton.utils import LinkDetached, SendException
 
 from support import tokens
 from support.amqp import Gateway, Identity, uamqp_authentication
-from support.devices import make_module, registry
+from support.devices import make_device, make_module, registry
 from support.reading import eventually, plain_text, read
 
 TRANSPORTS = [uamqp.TransportType.Amqp, uamqp.TransportType.AmqpOverWebsocket]
@@ -117,6 +118,28 @@ def test_amqp_028_security_026_a_device_without_a_token_is_refused_and_the_other
     assert "amqp:unauthorized-access" in str(refusal.value)
     assert gateway.put_token(other, token=other.token(key=device.key)) == 401
     own.send(b"x")
+
+
+def test_a_refused_token_is_told_once_in_the_log(own_hub):
+    hub = own_hub.start()
+    device, other = make_device(hub), make_device(hub)
+    with Gateway(hub) as gateway:
+        assert gateway.put_token(device, token=device.token(key=other.key)) == 401
+    (told,) = eventually(lambda: re.findall(".*(?:Refused a sign-in|token refused).*", hub.said()))
+    assert device.id in told
+
+
+def test_tokens_follow_each_other_without_waiting(gateway, device):
+    gateway.identity(device)
+    receiver, sender = gateway.claims
+    properties = {
+        "operation": "put-token", "type": "servicebus.windows.net:sastoken", "name": device.resource,
+    }  # fmt: skip
+    sent = [sender.link.send(Message(id=n, properties=properties, body=device.token())) for n in range(600)]
+    answers = [receiver.receive(timeout=20) for _ in sent]
+    assert [answer.correlation_id for answer in answers] == list(range(600))
+    assert {answer.properties["status-code"] for answer in answers} == {200}
+    assert all(each.remote_state == each.ACCEPTED for each in sent)
 
 
 def test_amqp_001_a_client_without_sasl_signs_in_by_put_token(hub, device):

@@ -8,11 +8,12 @@ import contextlib
 import time
 
 import pytest
+import uamqp
 from proton import Message
 from proton._exceptions import ConnectionException
 from proton.utils import LinkDetached, SendException
 
-from support.amqp import Gateway
+from support.amqp import Gateway, uamqp_authentication
 from support.devices import make_device
 from support.program import Hub
 from support.reading import eventually, read
@@ -146,6 +147,40 @@ def test_one_link_ends_and_the_others_stay(bench, faulty, kind, role, purpose):
             return [key for key, link in links.items() if link.link.state & link.link.REMOTE_CLOSED]
 
         assert eventually(closed) == [(role, purpose)]
+
+
+@pytest.mark.parametrize(("kind", "ends_sender"), [("KillAmqpCBSLinkReq", True), ("KillAmqpCBSLinkResp", False)])
+def test_a_link_of_tokens_ends_and_a_new_pair_renews(bench, faulty, kind, ends_sender):
+    with Gateway(bench) as gateway:
+        identity = gateway.identity(faulty)
+        receiver, sender = (each.link for each in gateway.claims)
+        gone, stays = (sender, receiver) if ends_sender else (receiver, sender)
+        ask(identity, kind)
+        with contextlib.suppress(LinkDetached):
+            gateway.connection.wait(lambda: gone.state & gone.REMOTE_CLOSED, timeout=10)
+        assert gone.remote_condition.name == "amqp:link:detach-forced"
+        assert not stays.state & stays.REMOTE_CLOSED
+        identity.send(b"after")
+        gateway.claims = None
+        assert gateway.put_token(faulty) == 200
+        identity.send(b"renewed")
+
+
+@pytest.mark.parametrize("kind", ["KillAmqpCBSLinkReq", "KillAmqpCBSLinkResp"])
+def test_uamqp_goes_on_after_a_link_of_tokens_ended(bench, faulty, kind):
+    """Its C library signs in again by itself or gives up; either way, the next client works."""
+    address = f"amqps://{bench.host}/{faulty.path}/messages/events"
+    properties = {PREFIX + "Type": kind, PREFIX + "DelayInSecs": "0", PREFIX + "DurationInSecs": "0"}
+    first = uamqp.SendClient(address, auth=uamqp_authentication(faulty))
+    first.queue_message(uamqp.Message(b"fault", application_properties=properties))
+    assert first.send_all_messages(close_on_done=False) == [uamqp.constants.MessageState.SendComplete]
+    eventually(lambda: f"fault that was asked for: {kind}" in bench.said())
+    with contextlib.suppress(uamqp.errors.AMQPError):
+        first.do_work()
+    first.close()
+    second = uamqp.SendClient(address, auth=uamqp_authentication(faulty))
+    second.queue_message(uamqp.Message(b"after"))
+    assert second.send_all_messages() == [uamqp.constants.MessageState.SendComplete]
 
 
 def test_without_the_setting_it_is_a_message_like_any_other(hub, device):

@@ -10,6 +10,7 @@ from azure.eventhub import TransportType
 
 from support import mqtt
 from support.reading import read
+from test_amqp_slow_peers import greedy_opening, publish
 
 AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
 
@@ -118,3 +119,15 @@ def test_event_hubs_015_the_event_hubs_sdk_reads_over_a_websocket(device, kind):
         transport_type=TransportType.AmqpOverWebsocket,
     )  # fmt: skip
     assert event.body == b"tunnelled"
+
+
+def test_no_message_of_the_hub_is_larger_than_the_sdks_for_java_take(device):
+    hub = device.hub
+    publish(device, 20, 60_000)
+    connection = tunnel(hub, "/$servicebus/websocket", "AMQPWSB10")
+    connection.send_binary(greedy_opening(hub, device.partition))
+    sizes = []
+    while sum(sizes) < 1_000_000:
+        sizes.append(len(connection.recv()))
+    connection.close()
+    assert max(sizes) <= 65_536

@@ -34,7 +34,7 @@ class Gateway:
         self.connection = BlockingConnection(
             f"amqps://{hub.host}:{hub.port('amqps')}", timeout=20, ssl_domain=domain, heartbeat=10, **options
         )
-        self._claims = None
+        self.claims = None
 
     def __enter__(self) -> "Gateway":
         return self
@@ -50,9 +50,9 @@ class Gateway:
 
     def put_token(self, device, token: str | None = None) -> int:
         """Puts the identity's token, and returns the status of the answer."""
-        if self._claims is None:
-            self._claims = self.receiver("$cbs"), self.sender("$cbs")
-        receiver, sender = self._claims
+        if self.claims is None:
+            self.claims = self.receiver("$cbs"), self.sender("$cbs")
+        receiver, sender = self.claims
         message_id = f"claim-{next(_ids)}"
         properties = {
             "operation": "put-token", "type": "servicebus.windows.net:sastoken", "name": device.resource,

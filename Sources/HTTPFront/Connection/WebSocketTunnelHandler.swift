@@ -15,6 +15,9 @@ final class WebSocketTunnelHandler: ChannelDuplexHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = WebSocketFrame
 
+    /// Some of the SDKs for Java take no larger message (docs/wire/amqp.md#headers-and-sasl).
+    static let messageBytesMax = 65_536
+
     /// Whether a message has begun whose last frame has not come.
     private var isInMessage = false
     private var hasSentClose = false
@@ -69,7 +72,11 @@ final class WebSocketTunnelHandler: ChannelDuplexHandler {
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        let frame = WebSocketFrame(fin: true, opcode: .binary, data: self.unwrapOutboundIn(data))
+        var rest = self.unwrapOutboundIn(data)
+        while rest.readableBytes > Self.messageBytesMax, let part = rest.readSlice(length: Self.messageBytesMax) {
+            context.write(self.wrapOutboundOut(WebSocketFrame(fin: true, opcode: .binary, data: part)), promise: nil)
+        }
+        let frame = WebSocketFrame(fin: true, opcode: .binary, data: rest)
         context.write(self.wrapOutboundOut(frame), promise: promise)
     }
 
