@@ -94,6 +94,7 @@ extension LogRecovery {
             LogFiles.Closed(
                 epoch: source.index.epoch,
                 bytes: Int64(configuration.fileBytes),
+                endByte: source.index.endByte,
                 lastMilliseconds: source.index.lastMilliseconds
             )
         }

@@ -22,7 +22,7 @@ extension Journal {
     }
 
     private mutating func commitChunk(_ entries: ArraySlice<PendingAppend>, into wakes: inout WakeList) {
-        if let retry, clock.milliseconds() < retry.milliseconds {
+        if let retry, clock.nanoseconds() < retry.nanoseconds {
             for entry in entries { wakes.add(entry.promise, .failure(retry.error)) }
             return
         }
@@ -43,8 +43,7 @@ extension Journal {
 
     private mutating func makeRoom(_ bytes: Int) throws(LogFileError) {
         let used = writeByte + prefix.bytes + bytes + markBytes
-        let isOld = fileHasEvents && clock.milliseconds() - fileMilliseconds >= configuration.fileMilliseconds
-        if file == nil || isOld || used > configuration.fileBytes { try roll() }
+        if file == nil || isFileOld || used > configuration.fileBytes { try roll() }
     }
 
     /// Makes the frames.
@@ -157,7 +156,7 @@ extension Journal {
         file = nil
         let failure: EventLogError = error.kind == .noSpace ? .storageFull : .writeFailed(error.description)
         if retry == nil { logger.error("The event log can't write", metadata: ["error": "\(error)"]) }
-        retry = (clock.milliseconds() + configuration.retryMilliseconds, failure)
+        retry = (Self.later(clock.nanoseconds(), by: configuration.retryMilliseconds), failure)
         statistics.recordFailure()
         return failure
     }

@@ -23,7 +23,7 @@ extension Journal {
         writeByte = JournalFile.headerBytes
         fileStart = acknowledged
         fileHasEvents = false
-        fileMilliseconds = clock.milliseconds()
+        fileNanoseconds = clock.nanoseconds()
         buildPrefix()
     }
 
@@ -86,9 +86,9 @@ extension Journal {
 
     /// What the writer does when nothing waits: marks the end as durable, and closes a file that is old.
     mutating func idle() {
-        guard retry == nil || clock.milliseconds() >= (retry?.milliseconds ?? 0) else { return }
+        if let retry, clock.nanoseconds() < retry.nanoseconds { return }
         do {
-            if isOld { try roll() }
+            if file == nil || isFileOld { try roll() }
             if !prefix.buffers.isEmpty { try write(FrameGroup()) }
             if !isMarked { try mark() }
             if retry != nil {
@@ -98,10 +98,6 @@ extension Journal {
         } catch {
             fail(error)
         }
-    }
-
-    private var isOld: Bool {
-        file == nil || fileHasEvents && clock.milliseconds() - fileMilliseconds >= configuration.fileMilliseconds
     }
 
     /// Writes a snapshot behind the last frame: it proves that all before it was durable.

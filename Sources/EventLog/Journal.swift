@@ -35,7 +35,8 @@ struct Journal {
     var synced: LogPosition
     /// What `acknowledged` was when this file was begun.
     var fileStart: LogPosition
-    var fileMilliseconds: Int64 = 0
+    /// When the file was begun, by the clock that never jumps.
+    var fileNanoseconds: UInt64 = 0
     /// Frames that must be in a new file before anything is acknowledged from it.
     var carried: [(header: FrameHeader, payload: ByteBuffer)]
     /// Snapshot and carried frames, until the first commit of the file.
@@ -43,8 +44,8 @@ struct Journal {
     var fileHasEvents = false
     /// The end is marked as durable.
     var isMarked = true
-    /// After a failure: not before this time, and why.
-    var retry: (milliseconds: Int64, error: EventLogError)?
+    /// After a failure: not before this time, by the clock that never jumps, and why.
+    var retry: (nanoseconds: UInt64, error: EventLogError)?
 
     init(
         _ configuration: EventLogConfiguration,
@@ -70,6 +71,18 @@ struct Journal {
 
     /// Room that is always left in a file: for the mark at its end.
     var markBytes: Int { FrameHeader.frameBytes(payload: cursors.count * PartitionCursor.encodedBytes) }
+
+    /// Whether the file holds events long enough to be closed.
+    var isFileOld: Bool {
+        fileHasEvents && clock.nanoseconds() >= Self.later(fileNanoseconds, by: configuration.fileMilliseconds)
+    }
+
+    /// The time so many milliseconds after another.
+    static func later(_ nanoseconds: UInt64, by milliseconds: Int64) -> UInt64 {
+        let (span, isTooLong) = UInt64(clamping: milliseconds).multipliedReportingOverflow(by: 1_000_000)
+        let (time, isTooLate) = nanoseconds.addingReportingOverflow(span)
+        return isTooLong || isTooLate ? .max : time
+    }
 
     /// What the position behind the last synced byte means for the frames written next.
     var durableClaim: LogPosition { configuration.durability == .fsync ? acknowledged : synced }

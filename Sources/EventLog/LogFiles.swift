@@ -11,6 +11,8 @@ final class LogFiles: Sendable {
     struct Closed: Sendable {
         var epoch: UInt32
         var bytes: Int64
+        /// First byte that does not belong to the log: what failed to be synced may stand behind it.
+        var endByte: Int
         var lastMilliseconds: Int64
     }
 
@@ -99,6 +101,7 @@ final class LogFiles: Sendable {
                 Closed(
                     epoch: index.epoch,
                     bytes: Int64(configuration.fileBytes),
+                    endByte: index.endByte,
                     lastMilliseconds: index.lastMilliseconds
                 )
             )
@@ -183,7 +186,8 @@ final class LogFiles: Sendable {
             }
         }
         // Lost or damaged: the journal has it all.
-        let scan = try LogRecovery.scan(configuration, fileSystem, epoch: epoch, end: nil)
+        let end = state.withLock { state in state.closed.first { $0.epoch == epoch }?.endByte }
+        let scan = try LogRecovery.scan(configuration, fileSystem, epoch: epoch, end: end)
         return FileIndex(
             epoch: epoch,
             previous: scan.previous ?? .zero,

@@ -5,6 +5,8 @@
 import EventLog
 import HubTesting
 import NIOCore
+import NIOEmbedded
+import Synchronization
 import Testing
 
 @Suite struct DiskFaultTests {
@@ -160,5 +162,64 @@ import Testing
         let text = "roost event log\nformat 2\npartitions 3\ncreated 1\n"
         _ = try file.write([.init(string: text)], at: 0)
         #expect(throws: EventLogError.newerFormat(found: 2, supported: 1)) { try harness.reopen() }
+    }
+
+    @Test func `a clock that is set back does not keep the log from trying again`() throws {
+        let disk = FakeDisk(seed: 1)
+        final class Times: Sendable {
+            let wall = Atomic<Int64>(10_000_000)
+            let steady = Atomic<UInt64>(1)
+        }
+        let times = Times()
+        let clock = LogClock(
+            milliseconds: { times.wall.load(ordering: .relaxed) },
+            nanoseconds: { times.steady.load(ordering: .relaxed) }
+        )
+        let log = try EventLog.open(
+            LogHarness.configuration(),
+            fileSystem: disk,
+            clock: clock,
+            logger: LogHarness.quiet
+        )
+        let loop = EmbeddedEventLoop()
+        func append(_ text: String) throws {
+            let future = log.append(LogHarness.batch(0, [text]), on: loop)
+            log.step()
+            loop.run()
+            _ = try future.wait()
+        }
+        var faults = FakeDisk.Faults()
+        faults.failedWrites = 1
+        disk.setFaults(faults)
+        #expect(throws: EventLogError.self) { try append("lost") }
+        disk.setFaults(FakeDisk.Faults())
+        times.wall.subtract(3_600_000, ordering: .relaxed)
+        #expect(throws: EventLogError.self) { try append("too early") }
+        times.steady.add(250_000_000, ordering: .relaxed)
+        try append("stored")
+        #expect(log.isWritable)
+    }
+
+    @Test func `what failed to be synced is not read where a checkpoint is lost while the log is open`() throws {
+        var configuration = LogHarness.configuration()
+        configuration.retryMilliseconds = 0
+        configuration.indexEntriesCached = 0
+        configuration.tailBytesPerPartition = 0
+        let harness = try LogHarness(configuration)
+        // The second failure closes another file, whose checkpoint puts the first one's out of memory.
+        for text in ["first", "second"] {
+            try harness.append(0, [text])
+            var faults = FakeDisk.Faults()
+            faults.failedSyncs = 1
+            harness.disk.setFaults(faults)
+            #expect(throws: EventLogError.self) { try harness.append(0, ["lost"]) }
+            harness.disk.setFaults(FakeDisk.Faults())
+        }
+        try harness.append(0, ["third"])
+        harness.log.keep()
+        let indexes = try harness.disk.list("/log").filter { $0.hasSuffix(".index") }.sorted()
+        #expect(indexes.count == 2)
+        try harness.disk.remove("/log/" + indexes[0])
+        #expect(try harness.readAll(0).map(\.text) == ["first", "second", "third"])
     }
 }
