@@ -236,15 +236,18 @@ public final class Methods: Sendable {
 
     private func waitForConnection(of id: IdentityID, until end: ContinuousClock.Instant) async {
         let number = self.nextNumber()
+        let timer = Task {
+            try await Task.sleep(until: end)
+            self.stopWaiting(number, for: id)
+        }
+        // Callers are many and patient: no timer may outlive its caller.
+        defer { timer.cancel() }
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 self.state.withLock { $0.waitingForConnection[id, default: [:]][number] = continuation }
                 // Whatever happened before it stood in the table woke nobody.
-                if Task.isCancelled || self.directory.link(of: id, wanting: .methods) != nil {
-                    return self.stopWaiting(number, for: id)
-                }
-                Task {
-                    try await Task.sleep(until: end)
+                let isOver = Task.isCancelled || ContinuousClock.now >= end
+                if isOver || self.directory.link(of: id, wanting: .methods) != nil {
                     self.stopWaiting(number, for: id)
                 }
             }
