@@ -68,8 +68,12 @@ public enum SecretFile {
         access(path, F_OK) == 0
     }
 
-    private static func syncDirectory(of path: String) throws(FileError) {
-        let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    /// Makes the names durable in the directory that holds `path`.
+    ///
+    /// - Throws: `FileError` with the directory and what the system said.
+    public static func syncDirectory(of path: String) throws(FileError) {
+        let slash = path.lastIndex(of: "/")
+        let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw FileError(path: directory, action: "open", errno: errno) }
         defer { close(descriptor) }

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Glibc
+import HubTransport
 import Synchronization
 
 /// The data directory of a hub, held by this process alone until it ends.
@@ -51,13 +52,18 @@ final class HubDirectory: Sendable {
 
     /// Makes the directory and those above it; the directory itself is for its owner only.
     private static func make(_ path: String) throws -> Bool {
-        if mkdir(path, 0o700) == 0 { return true }
+        if mkdir(path, 0o700) == 0 {
+            // What is stored in it is as durable as its name.
+            try SecretFile.syncDirectory(of: path)
+            return true
+        }
         if errno == EEXIST { return false }
         guard errno == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex else {
             throw DirectoryProblem.unusable(path, reason())
         }
         _ = try make(String(path[..<slash]))
         guard mkdir(path, 0o700) == 0 || errno == EEXIST else { throw DirectoryProblem.unusable(path, reason()) }
+        try SecretFile.syncDirectory(of: path)
         return true
     }
 
