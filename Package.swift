@@ -157,7 +157,7 @@ let package = Package(
             ]
         ),
         tests("EventLogTests", ["EventLog", "CCRC32C", "HubTesting", nioCore, nioPosix, nioEmbedded, logging]),
-        tests("StoreConformanceTests", ["EmbeddedStore", "HubModel", "JSON", "HubTesting", nioCore, nioPosix]),
+        tests("StoreConformanceTests", ["EmbeddedStore", "HubModel", "JSON", "HubTesting", nioCore, nioPosix, grdb]),
         tests(
             "MQTTFrontTests",
             ["MQTTFront", "MQTT", "JSON", "Hub", "HubModel", "EmbeddedStore", "HubTesting", nioCore, nioEmbedded]

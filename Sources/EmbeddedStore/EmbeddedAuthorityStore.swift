@@ -33,7 +33,7 @@ public struct EmbeddedAuthorityStore: AuthorityStore {
     /// Stores an authority.
     public func put(_ authority: CertificateAuthority, _ condition: WriteCondition) async throws {
         let max = self.limits.certificates.authoritiesMax
-        try await self.database.group.perform { database in
+        try await self.database.group.perform(condition.makesNew ? .takes : .frees) { database in
             let before = try Self.authority(authority.name, in: database)
             try Self.check(condition, before)
             let count = try Int.fetchOne(database, sql: "SELECT count(*) FROM certificateAuthorities") ?? 0
@@ -52,7 +52,7 @@ public struct EmbeddedAuthorityStore: AuthorityStore {
 
     /// Removes an authority.
     public func remove(_ name: String, _ condition: WriteCondition) async throws {
-        try await self.database.group.perform { database in
+        try await self.database.group.perform(.frees) { database in
             let before = try Self.authority(name, in: database)
             guard before != nil else { throw Self.notFound }
             try Self.check(condition, before)

@@ -6,65 +6,94 @@ import GRDB
 import HubModel
 import Synchronization
 
+/// What a step asks of the disk.
+enum StepRoom: Sendable {
+    /// It stores something new: refused while space is short.
+    case takes
+    /// It settles, deletes or changes what is there: carried out as long as the disk takes anything at all.
+    case frees
+}
+
 /// The one writer of the state database: steps that wait at the same time are committed, and synced, together.
 ///
 /// A step runs in a savepoint, so that one which fails takes nothing of the others with it. No step is answered before
-/// the commit that holds it returned.
+/// the commit that holds it returned. While space is short, only steps that need none are carried out: a disk that others
+/// have filled must not keep devices from settling what they got.
 final class GroupCommit: Sendable {
-    /// What to call when the commit is through, or failed.
-    private typealias Completion = @Sendable ((any Error)?) -> Void
+    /// What to call when the commit is through.
+    private typealias Completion = @Sendable () -> Void
 
     private struct Step: Sendable {
-        /// Runs the step.
-        let run: @Sendable (Database) -> Completion
-        /// Answers a step that could not be run.
+        let room: StepRoom
+        let bytes: Int
+        /// Runs the step; says how to answer it when the commit is through, and with what it failed.
+        let run: @Sendable (Database) -> (completion: Completion, error: (any Error)?)
+        /// Answers a step of which nothing is stored.
         let refuse: @Sendable (any Error) -> Void
     }
 
     private struct State {
         var waiting: [Step] = []
+        var bytes = 0
         var isDraining = false
     }
 
+    private static let noRoom = HubError(.storageFull, "The disk of the state database is almost full.")
+
     private let database: any DatabaseWriter
-    private let waitingMax: Int
+    private let limits: StateDatabaseLimits
+    private let disk: StateDisk
     private let state = Mutex(State())
+    private let accepts = Atomic(true)
 
     /// Makes the writer of a database.
     ///
     /// - Parameters:
     ///   - database: what is written
-    ///   - waitingMax: how many steps may wait; more are refused as `.serviceUnavailable`
-    init(_ database: any DatabaseWriter, waitingMax: Int) {
+    ///   - disk: where it stands
+    ///   - limits: how much may wait; more is refused as `.serviceUnavailable`
+    init(_ database: any DatabaseWriter, on disk: StateDisk, limits: StateDatabaseLimits) {
         self.database = database
-        self.waitingMax = waitingMax
+        self.disk = disk
+        self.limits = limits
     }
+
+    /// Whether the last commit went through and there was room for what is new.
+    var isWritable: Bool { self.accepts.load(ordering: .relaxed) }
 
     /// Runs a step of the business and returns its result once it is durable.
     ///
     /// - Throws: what the step threw, or a `HubError` where the store failed
-    func perform<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+    func perform<Value: Sendable>(
+        _ room: StepRoom,
+        _ body: @escaping @Sendable (Database) throws -> Value
+    ) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in
-            self.submit(body) { continuation.resume(with: $0) }
+            self.submit(room, body) { continuation.resume(with: $0) }
         }
     }
 
     /// Runs a step of the business, after those that the same thread submitted before, and returns at once.
     ///
-    /// `done` is called once, on the writer's thread, in the order of the steps, when the step is durable or failed.
+    /// `done` is called once, on the writer's thread, in the order of the steps, when the step is durable or failed; on
+    /// the caller's, where too much waits. `body` may run twice: what it did the first time was taken back then.
+    ///
+    /// - Parameters:
+    ///   - room: whether it stores something new
+    ///   - bytes: how much memory it holds while it waits, where that is much
+    ///   - body: the step
+    ///   - done: takes the outcome
     func submit<Value: Sendable>(
+        _ room: StepRoom,
+        bytes: Int = 0,
         _ body: @escaping @Sendable (Database) throws -> Value,
         done: @escaping @Sendable (Result<Value, any Error>) -> Void
     ) {
-        let step = Step { database in
+        let step = Step(room: room, bytes: bytes) { database in
             let outcome = Self.run(body, in: database)
-            return { commitError in
-                if let commitError {
-                    done(.failure(StoreError.hubError(commitError)))
-                } else {
-                    done(outcome.mapError { StoreError.hubError($0) })
-                }
-            }
+            let error: (any Error)?
+            if case .failure(let failure) = outcome { error = failure } else { error = nil }
+            return ({ done(outcome.mapError(StoreError.hubError)) }, error)
         } refuse: { error in
             done(.failure(StoreError.hubError(error)))
         }
@@ -109,11 +138,14 @@ final class GroupCommit: Sendable {
 
     /// Adds a step, and begins to drain where nobody does.
     ///
-    /// Returns false where too many wait.
+    /// Returns false where too much waits.
     private func enqueue(_ step: Step) -> Bool {
         let (isAccepted, begins) = self.state.withLock { state -> (Bool, Bool) in
-            guard state.waiting.count < self.waitingMax else { return (false, false) }
+            guard state.waiting.count < self.limits.waitingStepsMax, state.bytes < self.limits.waitingBytesMax else {
+                return (false, false)
+            }
             state.waiting.append(step)
+            state.bytes += step.bytes
             let begins = !state.isDraining
             state.isDraining = true
             return (true, begins)
@@ -128,26 +160,52 @@ final class GroupCommit: Sendable {
             let steps = self.state.withLock { state -> [Step] in
                 let steps = state.waiting
                 state.waiting.removeAll(keepingCapacity: true)
+                state.bytes = 0
                 state.isDraining = !steps.isEmpty
                 return steps
             }
             guard !steps.isEmpty else { return }
             self.commit(steps, database)
+            self.disk.committed(database)
         }
     }
 
     private func commit(_ steps: [Step], _ database: Database) {
-        var completions: [Completion] = []
+        let hasRoom = self.disk.findRoom()
         do {
-            try database.inTransaction(.immediate) {
-                for step in steps { completions.append(step.run(database)) }
-                return .commit
+            let completions: [Completion]
+            do {
+                completions = try self.run(steps, hasRoom: hasRoom, in: database)
+                self.accepts.store(hasRoom, ordering: .relaxed)
+            } catch let error as DatabaseError where error.resultCode == .SQLITE_FULL {
+                // None of it is stored. What needs no room may fit without the rest, and with the reserve.
+                self.accepts.store(false, ordering: .relaxed)
+                guard self.disk.giveReserve() || hasRoom else { throw error }
+                completions = try self.run(steps, hasRoom: false, in: database)
             }
-            for completion in completions { completion(nil) }
+            for completion in completions { completion() }
         } catch {
-            // The transaction never began, or its commit failed and was rolled back: none of it is stored.
-            for step in steps.dropFirst(completions.count) { step.refuse(error) }
-            for completion in completions { completion(error) }
+            self.accepts.store(false, ordering: .relaxed)
+            for step in steps { step.refuse(error) }
         }
+    }
+
+    /// Commits steps; throws where none of them is stored.
+    private func run(_ steps: [Step], hasRoom: Bool, in database: Database) throws -> [Completion] {
+        var completions: [Completion] = []
+        try database.inTransaction(.immediate) {
+            for step in steps {
+                guard hasRoom || step.room == .frees else {
+                    completions.append { step.refuse(Self.noRoom) }
+                    continue
+                }
+                let (completion, error) = step.run(database)
+                // Where the disk fails, SQLite takes back the whole transaction, with the steps before this one.
+                if let error, !database.isInsideTransaction { throw error }
+                completions.append(completion)
+            }
+            return .commit
+        }
+        return completions
     }
 }

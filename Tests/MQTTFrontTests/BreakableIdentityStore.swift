@@ -25,8 +25,8 @@ final class BreakableIdentityStore: IdentityStore {
 
     func identity(_ id: IdentityID) async throws -> RegisteredIdentity? { try await store.identity(id) }
 
-    func apply(_ writes: [IdentityWrite]) async throws -> [Result<RegisteredIdentity?, HubError>] {
-        try await store.apply(writes)
+    func submit(_ steps: [IdentityStep], committed: @escaping @Sendable (StepsAnswer) -> Void) {
+        store.submit(steps, committed: committed)
     }
 
     func devices(after id: String?, limit: Int) async throws -> [RegisteredIdentity] {

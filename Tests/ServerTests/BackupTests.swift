@@ -39,7 +39,7 @@ struct BackupTests {
         }
         #expect(try await eventually { sent.load(ordering: .relaxed) > 100 })
         let before = sent.load(ordering: .relaxed)
-        let report = try await DirectoryBackup(
+        let report = try DirectoryBackup(
             source: hub.server.directory.path,
             destination: copy.path + "/data"
         ).run()
@@ -71,11 +71,11 @@ struct BackupTests {
         defer { directory.remove() }
         let hub = try await RunningHub.start(in: directory)
         let path = hub.server.directory.path
-        await #expect(throws: BackupProblem.exists(directory.path)) {
-            try await DirectoryBackup(source: path, destination: directory.path).run()
+        #expect(throws: BackupProblem.exists(directory.path)) {
+            try DirectoryBackup(source: path, destination: directory.path).run()
         }
-        await #expect(throws: BackupProblem.noHub("/nowhere")) {
-            try await DirectoryBackup(source: "/nowhere", destination: directory.path + "/copy").run()
+        #expect(throws: BackupProblem.noHub("/nowhere")) {
+            try DirectoryBackup(source: "/nowhere", destination: directory.path + "/copy").run()
         }
         try await hub.stop()
     }

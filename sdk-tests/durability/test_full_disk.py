@@ -196,6 +196,19 @@ class Reporter:
         return False
 
 
+def send_to(hub, device) -> None:
+    sending = connection(hub, plain=True)
+    try:
+        sending.create_sender("/messages/devicebound").send(command(device, b"once", "once"))
+    finally:
+        sending.close()
+
+
+def waiting(hub, device) -> int:
+    """How many commands wait for a device, those that it has not settled included."""
+    return registry(hub).get_device(device.id).cloud_to_device_message_count
+
+
 def check_state(hub, disk):
     reporter, commanded = Reporter(make_device(hub, "reporting")), make_device(hub, "commanded")
     accepted = []
@@ -216,6 +229,14 @@ def check_state(hub, disk):
 
     assert reporter.report()
     assert send()
+    # This one is on its way to a device when the disk fills up.
+    settling = make_device(hub, "settling")
+    peer = settling.sign_in(plain=True)
+    peer.send(mqtt.subscribe(1, (f"devices/{settling.id}/messages/devicebound/#", 1)))
+    assert peer.receive()[:2] == b"\x90\x03"
+    send_to(hub, settling)
+    delivered = peer.receive()
+    assert waiting(hub, settling) == 1
     ballast = fill(disk, 0)
     refused = [reporter.report() for _ in range(300)].count(False)
     assert refused > 0, "the disk never became full"
@@ -224,6 +245,10 @@ def check_state(hub, disk):
             break
     else:
         raise AssertionError("commands were accepted without room")
+    # What the device settles now is settled: it does not come again.
+    peer.send(b"\x40\x02" + mqtt.packet_id(delivered))
+    eventually(lambda: waiting(hub, settling) == 0, 30, 0.2)
+    peer.close()
     # What was answered is what is read, while the disk is full.
     reported = registry(hub).get_twin(reporter.device.id).properties.reported
     assert reported["n"] >= reporter.answered

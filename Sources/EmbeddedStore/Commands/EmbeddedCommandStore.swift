@@ -22,7 +22,7 @@ public struct EmbeddedCommandStore: CommandStore {
         do {
             try database.writer.write { database in
                 try CommandRows(database: database, limits: limits).releaseAll()
-                try FeedbackRows(database: database, limits: limits.feedback).releaseAll()
+                try FeedbackRows(limits, database).releaseAll()
             }
         } catch {
             throw StoreError.hubError(error)
@@ -31,23 +31,23 @@ public struct EmbeddedCommandStore: CommandStore {
 
     /// Puts a command at the end of its device's queue.
     public func enqueue(_ draft: CommandDraft, done: @escaping Answer<Command>) {
-        self.submit(done) { try $0.enqueue(draft) }
+        self.submit(.takes, bytes: draft.message.size, done) { try $0.enqueue(draft) }
     }
 
     /// Locks the oldest commands that wait.
     public func lockNext(_ request: CommandLockRequest, done: @escaping Answer<CommandLockResult>) {
-        self.submit(done) { try $0.lockNext(request) }
+        self.submit(.frees, done) { try $0.lockNext(request) }
     }
 
     /// Settles commands that are locked.
     public func settle(_ settlement: CommandSettlement, done: @escaping Answer<CommandChange>) {
-        self.submit(done) { try $0.settle(settlement) }
+        self.submit(.frees, done) { try $0.settle(settlement) }
     }
 
     /// Ends all commands of a device.
     public func purge(_ device: String, atMilliseconds milliseconds: Int64) async throws -> CommandChange {
         let limits = self.limits
-        return try await self.database.group.perform {
+        return try await self.database.group.perform(.frees) {
             try CommandRows(database: $0, limits: limits).purge(device, atMilliseconds: milliseconds)
         }
     }
@@ -69,27 +69,27 @@ public struct EmbeddedCommandStore: CommandStore {
     /// Looks through all queues.
     public func sweep(atMilliseconds milliseconds: Int64, limit: Int) async throws -> CommandSweep {
         let limits = self.limits
-        return try await self.database.group.perform { database in
+        return try await self.database.group.perform(.frees) { database in
             let rows = CommandRows(database: database, limits: limits)
             let (unlocked, devices) = try rows.unlockTimedOut(atMilliseconds: milliseconds, limit: limit)
             let expired = try rows.expireAny(atMilliseconds: milliseconds, limit: limit)
+            let feedback = try FeedbackRows(limits, database, dropsMax: limit).sweep(atMilliseconds: milliseconds)
             var change = unlocked
             change += expired
             return CommandSweep(
                 change: change,
                 devices: devices,
-                hasFeedback: try FeedbackRows(database: database, limits: limits.feedback)
-                    .sweep(atMilliseconds: milliseconds),
-                hasMore: unlocked.returnedCount == limit || expired.endedCount == limit
+                hasFeedback: feedback.isWaiting,
+                hasMore: unlocked.returnedCount == limit || expired.endedCount == limit || feedback.hasMore
             )
         }
     }
 
     /// Locks the oldest feedback that waits.
     public func lockFeedback(_ request: FeedbackLockRequest, done: @escaping Answer<LockedFeedback?>) {
-        let limits = self.limits.feedback
-        self.database.group.submit {
-            try FeedbackRows(database: $0, limits: limits).lock(request)
+        let limits = self.limits
+        self.database.group.submit(.frees) {
+            try FeedbackRows(limits, $0).lock(request)
         } done: {
             done($0.mapError(Self.hubError))
         }
@@ -102,20 +102,22 @@ public struct EmbeddedCommandStore: CommandStore {
         atMilliseconds milliseconds: Int64,
         done: @escaping Answer<Int>
     ) {
-        let limits = self.limits.feedback
-        self.database.group.submit {
-            try FeedbackRows(database: $0, limits: limits).settle(token, outcome, atMilliseconds: milliseconds)
+        let limits = self.limits
+        self.database.group.submit(.frees) {
+            try FeedbackRows(limits, $0).settle(token, outcome, atMilliseconds: milliseconds)
         } done: {
             done($0.mapError(Self.hubError))
         }
     }
 
     private func submit<Value: Sendable>(
+        _ room: StepRoom,
+        bytes: Int = 0,
         _ done: @escaping Answer<Value>,
         _ step: @escaping @Sendable (CommandRows) throws -> Value
     ) {
         let limits = self.limits
-        self.database.group.submit {
+        self.database.group.submit(room, bytes: bytes) {
             try step(CommandRows(database: $0, limits: limits))
         } done: {
             done($0.mapError(Self.hubError))

@@ -12,31 +12,43 @@ struct FeedbackRows {
 
     let database: Database
     let limits: FeedbackLimits
+    /// How many records one step drops at most.
+    let dropsMax: Int
+
+    init(_ limits: CommandLimits, _ database: Database, dropsMax: Int? = nil) {
+        self.database = database
+        self.limits = limits.feedback
+        self.dropsMax = dropsMax ?? limits.sweepStepMax
+    }
 
     func lock(_ request: FeedbackLockRequest) throws -> LockedFeedback? {
         try self.unlockTimedOut(atMilliseconds: request.milliseconds)
-        try self.expire(atMilliseconds: request.milliseconds)
+        _ = try self.expire(atMilliseconds: request.milliseconds)
         let select = try self.database.cachedStatement(
             sql: """
                 SELECT position, messageID, device, generationID, status, milliseconds, deliveryCount FROM feedback
-                WHERE lockToken IS NULL ORDER BY position LIMIT ?
+                WHERE lockToken IS NULL AND expiresMilliseconds > ? ORDER BY position LIMIT ?
                 """
         )
-        let rows = try Row.fetchAll(select, arguments: [max(0, request.max)])
+        let rows = try Row.fetchAll(select, arguments: [request.milliseconds, max(0, request.max)])
         guard let first = rows.first, let last = rows.last else { return nil }
         let oldest: Int64 = first[5]
-        guard rows.count == request.max || oldest <= request.readyMilliseconds else { return nil }
+        // One of the future was written before the clock was set back: it has waited.
+        let isReady = oldest <= request.readyMilliseconds || oldest > request.milliseconds
+        guard rows.count == request.max || isReady else { return nil }
         let token = LockToken()
         let lock = try self.database.cachedStatement(
             sql: """
                 UPDATE feedback SET lockToken = ?, lockedUntilMilliseconds = ?
-                WHERE position BETWEEN ? AND ? AND lockToken IS NULL
+                WHERE position BETWEEN ? AND ? AND lockToken IS NULL AND expiresMilliseconds > ?
                 """
         )
         let firstPosition: Int64 = first[0]
         let lastPosition: Int64 = last[0]
         try lock.execute(
-            arguments: [Data(token.bytes), request.untilMilliseconds, firstPosition, lastPosition]
+            arguments: [
+                Data(token.bytes), request.untilMilliseconds, firstPosition, lastPosition, request.milliseconds,
+            ]
         )
         return LockedFeedback(
             token: token,
@@ -78,18 +90,23 @@ struct FeedbackRows {
 
     /// Unlocks what timed out, drops what is over and what is too much.
     ///
-    /// Returns whether any record waits.
-    func sweep(atMilliseconds milliseconds: Int64) throws -> Bool {
+    /// Returns whether any record waits, and whether there may be more to drop.
+    func sweep(atMilliseconds milliseconds: Int64) throws -> (isWaiting: Bool, hasMore: Bool) {
         try self.unlockTimedOut(atMilliseconds: milliseconds)
-        try self.expire(atMilliseconds: milliseconds)
-        try self.execute(
-            "DELETE FROM feedback WHERE position <= (SELECT max(position) FROM feedback) - ?",
-            [self.limits.recordsMax]
+        let expired = try self.expire(atMilliseconds: milliseconds)
+        let trimmed = try self.execute(
+            """
+            DELETE FROM feedback WHERE position IN (
+                SELECT position FROM feedback
+                WHERE position <= (SELECT max(position) FROM feedback) - ? ORDER BY position LIMIT ?
+            )
+            """,
+            [self.limits.recordsMax, self.dropsMax]
         )
         let probe = try self.database.cachedStatement(
             sql: "SELECT 1 FROM feedback WHERE lockToken IS NULL LIMIT 1"
         )
-        return try Int.fetchOne(probe) != nil
+        return (try Int.fetchOne(probe) != nil, max(expired, trimmed) >= self.dropsMax)
     }
 
     /// Unlocks all: there are no readers when the store is opened.
@@ -104,10 +121,15 @@ struct FeedbackRows {
         )
     }
 
-    private func expire(atMilliseconds milliseconds: Int64) throws {
+    private func expire(atMilliseconds milliseconds: Int64) throws -> Int {
         try self.execute(
-            "DELETE FROM feedback WHERE expiresMilliseconds <= ? AND lockToken IS NULL",
-            [milliseconds]
+            """
+            DELETE FROM feedback WHERE position IN (
+                SELECT position FROM feedback WHERE expiresMilliseconds <= ? AND lockToken IS NULL
+                ORDER BY expiresMilliseconds LIMIT ?
+            )
+            """,
+            [milliseconds, self.dropsMax]
         )
     }
 

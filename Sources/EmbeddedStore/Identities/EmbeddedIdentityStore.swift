@@ -22,11 +22,19 @@ public struct EmbeddedIdentityStore: IdentityStore {
         return try await self.read { try IdentityRows.identity(id, in: $0).map(seal.opened) }
     }
 
-    /// Stores and removes identities in one step; each write succeeds or fails by itself.
-    public func apply(_ writes: [IdentityWrite]) async throws -> [Result<RegisteredIdentity?, HubError>] {
+    /// Carries out steps together, with what else waits; each succeeds or fails by itself.
+    public func submit(_ steps: [IdentityStep], committed: @escaping @Sendable (StepsAnswer) -> Void) {
         let writer = IdentityWriter(limits: self.limits, seal: self.database.seal)
-        return try await self.database.group.perform { database in
-            try writes.map { try writer.apply($0, in: database) }
+        let bytes = steps.reduce(0) { $0 + ($1.twin?.change.textBytes ?? 0) }
+        self.database.group.submit(steps.contains(where: \.makesNew) ? .takes : .frees, bytes: bytes) { database in
+            try steps.map { try writer.apply($0, in: database) }
+        } done: { outcome in
+            committed(
+                outcome.mapError { error in
+                    StoreError.hubError(error) as? HubError
+                        ?? HubError(.internalError, "A step on identities failed for an unknown reason.")
+                }
+            )
         }
     }
 
@@ -56,7 +64,7 @@ public struct EmbeddedIdentityStore: IdentityStore {
     /// Replaces the shared access policies.
     public func setPolicies(_ policies: [SharedAccessPolicy]) async throws {
         let seal = self.database.seal
-        try await self.database.group.perform { database in
+        try await self.database.group.perform(.frees) { database in
             try database.execute(sql: "DELETE FROM policies")
             let insert = try database.cachedStatement(sql: "INSERT INTO policies VALUES (?, ?, ?, ?)")
             for policy in try policies.map(seal.sealed) {
@@ -84,7 +92,7 @@ public struct EmbeddedIdentityStore: IdentityStore {
 
     /// Adds subscriptions; one whose filter is held already replaces its quality of service and keeps its age.
     public func addSubscriptions(_ filters: [SubscriptionFilter], of id: IdentityID) async throws {
-        try await self.database.group.perform { database in
+        try await self.database.group.perform(.takes) { database in
             guard try IdentityRows.exists(id, in: database) else { return }
             let statement = try database.cachedStatement(
                 sql: """
@@ -102,7 +110,7 @@ public struct EmbeddedIdentityStore: IdentityStore {
 
     /// Removes subscriptions by filter; nil removes all.
     public func removeSubscriptions(_ filters: [String]?, of id: IdentityID) async throws {
-        try await self.database.group.perform { database in
+        try await self.database.group.perform(.frees) { database in
             guard let filters else {
                 return try IdentityRows.removeSubscriptions(of: id, in: database)
             }

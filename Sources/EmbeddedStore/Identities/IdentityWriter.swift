@@ -5,13 +5,40 @@
 import GRDB
 import HubModel
 
-/// Applies single writes within a step.
+/// Carries out steps on identities within a transaction.
 struct IdentityWriter {
     let limits: Limits
     let seal: KeySeal
 
+    /// Carries out a step, or says why its write is refused.
+    func apply(_ step: IdentityStep, in database: Database) throws -> Result<IdentityOutcome, HubError> {
+        let before: RegisteredIdentity?
+        switch try self.apply(step.write, in: database) {
+        case .success(let found): before = found
+        case .failure(let error): return .failure(error)
+        }
+        for companion in step.companions { _ = try self.apply(companion, in: database) }
+        let twin = try step.twin.map { try self.apply($0, in: database) }
+        return .success(IdentityOutcome(before: before, twin: twin))
+    }
+
+    /// Carries out the twin's part; a refusal is an answer, and only what the database suffers fails the whole.
+    private func apply(_ step: TwinStep, in database: Database) throws -> Result<TwinCommit, HubError> {
+        var outcome: Result<TwinCommit, HubError>?
+        try database.inSavepoint {
+            do {
+                outcome = .success(try EmbeddedTwinStore.apply(step, limits: self.limits.twins, in: database))
+                return .commit
+            } catch let error as HubError {
+                outcome = .failure(error)
+                return .rollback
+            }
+        }
+        return outcome ?? .failure(HubError(.internalError, "A twin's part of a step did not run."))
+    }
+
     /// Applies a write, or says why its condition does not hold.
-    func apply(_ write: IdentityWrite, in database: Database) throws -> Result<RegisteredIdentity?, HubError> {
+    private func apply(_ write: IdentityWrite, in database: Database) throws -> Result<RegisteredIdentity?, HubError> {
         switch write {
         case .put(let identity, let condition):
             let before = try IdentityRows.identity(identity.id, in: database).map(self.seal.opened)
@@ -74,5 +101,30 @@ struct IdentityWriter {
             .moduleAlreadyExists,
             "A module with ID '\(module)' is already registered on device '\(id.device)'."
         )
+    }
+}
+
+extension IdentityStep {
+    /// Whether it may store something that was not there.
+    var makesNew: Bool { self.write.makesNew || self.twin != nil || self.companions.contains(where: \.makesNew) }
+}
+
+extension IdentityWrite {
+    /// Whether it may add an identity; a change of one that is there, such as to disable it, must be possible always.
+    var makesNew: Bool {
+        switch self {
+        case .put(_, let condition): condition.makesNew
+        case .delete: false
+        }
+    }
+}
+
+extension WriteCondition {
+    /// Whether it lets something be stored that was not there.
+    var makesNew: Bool {
+        switch self {
+        case .absent, .always: true
+        case .present, .matches: false
+        }
     }
 }

@@ -59,7 +59,7 @@ public struct EmbeddedPresenceStore: PresenceStore {
     /// Stores presences in one step.
     public func put(_ records: [PresenceRecord]) async throws {
         let start = self.start
-        try await self.database.group.perform { database in
+        try await self.database.group.perform(.takes) { database in
             let statement = try database.cachedStatement(
                 sql: """
                     INSERT INTO presences

@@ -33,7 +33,7 @@ public struct EmbeddedTwinStore: TwinStore {
     /// Carries out a step, together with the others that wait.
     public func submit(_ step: TwinStep, committed: @escaping @Sendable (Result<TwinCommit, HubError>) -> Void) {
         let limits = self.limits
-        self.database.group.submit { database in
+        self.database.group.submit(.takes, bytes: step.change.textBytes) { database in
             try Self.apply(step, limits: limits, in: database)
         } done: { outcome in
             committed(
@@ -74,12 +74,13 @@ public struct EmbeddedTwinStore: TwinStore {
 
     /// Removes all entries of the outbox up to a position.
     public func removeEvents(through position: Int64) async throws {
-        try await self.database.group.perform { database in
+        try await self.database.group.perform(.frees) { database in
             try database.execute(sql: "DELETE FROM twinEvents WHERE position <= ?", arguments: [position])
         }
     }
 
-    private static func apply(_ step: TwinStep, limits: TwinLimits, in database: Database) throws -> TwinCommit {
+    /// Carries out a step within a transaction.
+    static func apply(_ step: TwinStep, limits: TwinLimits, in database: Database) throws -> TwinCommit {
         let rows = TwinRows(limits: limits)
         let identity = try self.identity(step.id, generationID: step.generationID, in: database)
         let update = try rows.twin(step.id, in: database).applying(

@@ -27,32 +27,26 @@ extension ServiceResponder {
                 "DeviceDefinedMultipleTimes, device ID \(entry.id.device)"
             )
         }
-        var errors = try await self.registered(entries)
-        var warnings = [HubError?](repeating: nil, count: entries.count)
-        for (index, error) in await self.twinErrors(entries, passingOver: errors) {
-            // What is registered stays so; the caller learns that its twin did not follow.
-            if entries[index].item == nil { errors[index] = error } else { warnings[index] = error }
-        }
-        return self.answer(entries, errors: errors, warnings: warnings)
+        var outcomes = try await self.registered(entries)
+        for (index, error) in await self.twinErrors(entries) { outcomes[index].error = error }
+        // What is registered stays so where its twin did not follow: the caller is warned.
+        return self.answer(entries, errors: outcomes.map(\.error), warnings: outcomes.map(\.twinError))
     }
 
-    /// Carries out what concerns identities; answers in the order of entries what went wrong.
-    private func registered(_ entries: [BulkEntry]) async throws -> [HubError?] {
+    /// Carries out what concerns identities; answers in the order of entries what became of them.
+    private func registered(_ entries: [BulkEntry]) async throws -> [BulkOutcome] {
         let items = entries.compactMap(\.item)
-        var outcomes = items.isEmpty ? [] : try await self.registry.apply(items)[...]
+        var outcomes = items.isEmpty ? [] : try await self.registry.apply(items, twins: self.hub.twins)[...]
         return entries.map { entry in
-            entry.item == nil ? entry.error : outcomes.removeFirst()
+            entry.item == nil ? BulkOutcome(error: entry.error) : outcomes.removeFirst()
         }
     }
 
-    /// Carries out what concerns twins, all at once so that the store syncs once; answers what went wrong.
-    private func twinErrors(
-        _ entries: [BulkEntry],
-        passingOver errors: [HubError?]
-    ) async -> [(index: Int, error: HubError)] {
+    /// Carries out what concerns twins alone, all at once so that the store syncs once; answers what went wrong.
+    private func twinErrors(_ entries: [BulkEntry]) async -> [(index: Int, error: HubError)] {
         let twins = self.hub.twins
         return await withTaskGroup(of: (Int, HubError)?.self) { group in
-            for (index, entry) in entries.enumerated() where errors[index] == nil {
+            for (index, entry) in entries.enumerated() {
                 guard let part = entry.twin else { continue }
                 group.addTask {
                     do {
@@ -111,18 +105,12 @@ extension ServiceResponder {
 
 /// One item of a bulk call as it was sent: what it asks for, or why that can't be.
 struct BulkEntry: Sendable {
-    /// What an item asks of the twin.
-    struct TwinPart: Sendable {
-        var change: TwinChange
-        var ifMatch: IfMatch?
-    }
-
     let id: IdentityID
     let operation: String
     /// What the registry is to do; nil where the entry is wrong in itself, and where only the twin is meant.
     private(set) var item: BulkItem?
-    /// What is to become of the twin, nil where the item does not say.
-    private(set) var twin: TwinPart?
+    /// What is to become of the twin alone; nil where the registry is meant.
+    private(set) var twin: BulkTwin?
     /// What is wrong with the entry in itself.
     private(set) var error: HubError?
 
@@ -157,7 +145,7 @@ struct BulkEntry: Sendable {
         let checksETag = lower.hasSuffix(suffix)
         let name = checksETag ? lower.dropLast(suffix.count) : lower[...]
         if name == "updatetwin" {
-            self.twin = TwinPart(
+            self.twin = BulkTwin(
                 change: try TwinChange(serviceDocument: value, replaces: false, limits: limits),
                 ifMatch: checksETag ? try Self.etag(value, "twinETag", self.operation) : nil
             )
@@ -170,17 +158,17 @@ struct BulkEntry: Sendable {
         if checksETag { item.ifMatch = try Self.etag(value, "eTag", self.operation) }
         if mode != .delete {
             item.draft = try IdentityDocument.draft(value, id: self.id, idMember: "id")
-            try self.readTwin(value, checksETag: checksETag, limits: limits)
+            item.twin = try Self.twin(value, checksETag: checksETag, limits: limits)
         }
         self.item = item
     }
 
     /// The parts of a twin that are registered with an identity; they replace those that an older one had.
-    private mutating func readTwin(_ value: JSONValue, checksETag: Bool, limits: TwinLimits) throws(HubError) {
+    private static func twin(_ value: JSONValue, checksETag: Bool, limits: TwinLimits) throws(HubError) -> BulkTwin? {
         let change = try TwinChange(serviceDocument: value, replaces: true, limits: limits)
-        if case .replace(nil, nil) = change { return }
+        if case .replace(nil, nil) = change { return nil }
         let etag = checksETag ? try IdentityDocument.string(value, "twinETag") : nil
-        self.twin = TwinPart(change: change, ifMatch: IfMatch(header: etag))
+        return BulkTwin(change: change, ifMatch: IfMatch(header: etag))
     }
 
     private static func etag(_ value: JSONValue, _ member: String, _ mode: String) throws(HubError) -> IfMatch {

@@ -76,7 +76,7 @@ public final class Registry: Sendable {
     public func put(_ draft: IdentityDraft, ifMatch: IfMatch?) async throws -> RegisteredIdentity {
         let mode: BulkMode = ifMatch == nil ? .create : .update
         let item = BulkItem(draft: draft, mode: mode, ifMatch: ifMatch)
-        guard let identity = try await self.write(item, checksScopes: true) else {
+        guard let identity = try await self.write(item, checksScopes: true).identity else {
             throw HubError(.internalError, "The identity was stored and is not there.")
         }
         return identity
@@ -158,19 +158,21 @@ public final class Registry: Sendable {
 
     /// Carries out one item, anew where another change came in between and the item does not care.
     ///
-    /// Returns the document as it then is, nil for a removal.
-    func write(_ item: BulkItem, checksScopes: Bool) async throws -> RegisteredIdentity? {
+    /// Returns the document as it then is, nil for a removal, and why its twin did not follow.
+    func write(
+        _ item: BulkItem,
+        checksScopes: Bool,
+        _ twins: Twins? = nil
+    ) async throws -> (identity: RegisteredIdentity?, twinError: HubError?) {
         for _ in 1...Self.attemptsMax {
             let existing = try await self.store.identity(item.draft.id)
             if checksScopes { try await self.checkScopes(item.draft, existing: existing) }
-            let prepared = try self.prepare(item, existing: existing)
-            let outcome = try await self.store.apply(prepared.writes)
-            guard let first = outcome.first else { break }
-            switch first {
-            case .success(let before):
-                self.revoke(before: before, after: prepared.after)
-                return prepared.after
-                    ?? RegisteredIdentity(id: item.draft.id, generationID: "", etag: "")
+            let prepared = try self.prepare(item, existing: existing, twins)
+            guard let result = try await self.carryOut([prepared.step], twins).first else { break }
+            switch result {
+            case .success(let outcome):
+                self.revoke(before: outcome.before, after: prepared.after)
+                return (prepared.after, outcome.twinError)
             case .failure(let error) where Self.isOvertaken(item, by: error): continue
             case .failure(let error): throw error
             }
@@ -192,12 +194,12 @@ public final class Registry: Sendable {
     }
 
     struct Prepared {
-        var writes: [IdentityWrite]
+        var step: IdentityStep
         var after: RegisteredIdentity?
     }
 
-    /// Turns an item into writes that hold only while the identity is as it was read.
-    func prepare(_ item: BulkItem, existing: RegisteredIdentity?) throws -> Prepared {
+    /// Turns an item into a step that holds only while the identity is as it was read.
+    func prepare(_ item: BulkItem, existing: RegisteredIdentity?, _ twins: Twins?) throws -> Prepared {
         if let module = item.draft.id.module, IdentityRules.systemModules.contains(module) {
             throw HubError(.systemModule, "The module '\(module)' belongs to the edge runtime.")
         }
@@ -208,11 +210,12 @@ public final class Registry: Sendable {
         switch (item.mode, existing) {
         case (.create, _): condition = .absent
         case (.createOrUpdate, nil): condition = .absent
-        case (_, nil): condition = .present
+        // No entity tag is empty: one that is made meanwhile is another one, and the item is tried anew.
+        case (_, nil): condition = .matches(etag: "")
         case (_, .some(let existing)): condition = .matches(etag: existing.etag)
         }
         if item.mode == .delete {
-            return Prepared(writes: [.delete(item.draft.id, condition)])
+            return Prepared(step: IdentityStep(.delete(item.draft.id, condition)))
         }
         // A create that finds one is refused by the store, in the same step that would have made it.
         let replaced = item.mode == .create ? nil : existing
@@ -222,13 +225,12 @@ public final class Registry: Sendable {
             generationID: self.newGeneration(),
             nowMilliseconds: self.clock.milliseconds
         )
-        var writes: [IdentityWrite] = [.put(after, condition)]
-        // A create that is going to be refused must not leave modules on the device that is there.
-        let isRefused = item.mode == .create && existing != nil
-        if after.isEdge, after.id.module == nil, existing?.isEdge != true, condition != .present, !isRefused {
-            writes += IdentityRules.systemModules.map { .put(self.systemModule($0, of: after), .absent) }
+        var step = IdentityStep(.put(after, condition))
+        if after.isEdge, after.id.module == nil, replaced?.isEdge != true {
+            step.companions = IdentityRules.systemModules.map { .put(self.systemModule($0, of: after), .absent) }
         }
-        return Prepared(writes: writes, after: after)
+        step.twin = item.twin.flatMap { twins?.step(item.draft.id, $0.change, ifMatch: $0.ifMatch) }
+        return Prepared(step: step, after: after)
     }
 
     /// Closes the connections that a change shuts out.

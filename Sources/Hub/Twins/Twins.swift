@@ -66,9 +66,7 @@ public struct Twins: Sendable {
     }
 
     private func commit(_ change: TwinChange, of id: IdentityID, ifMatch: IfMatch?) async throws -> TwinCommit {
-        var step = self.step(id, change)
-        if case .etags(let etags)? = ifMatch { step.ifMatch = etags }
-        let submitted = step
+        let submitted = self.step(id, change, ifMatch: ifMatch)
         return try await withCheckedThrowingContinuation { continuation in
             self.submit(submitted) { continuation.resume(with: $0) }
         }
@@ -109,22 +107,32 @@ public struct Twins: Sendable {
 
     // MARK: Steps
 
-    private func step(_ id: IdentityID, _ change: TwinChange) -> TwinStep {
-        TwinStep(id: id, change: change, milliseconds: self.clock.milliseconds, recordsEvent: self.events.isWanted)
+    /// A step that carries out a change now.
+    func step(_ id: IdentityID, _ change: TwinChange, ifMatch: IfMatch? = nil) -> TwinStep {
+        var etags: [String]?
+        if case .etags(let wanted)? = ifMatch { etags = wanted }
+        return TwinStep(
+            id: id,
+            change: change,
+            ifMatch: etags,
+            milliseconds: self.clock.milliseconds,
+            recordsEvent: self.events.isWanted
+        )
     }
 
-    /// Carries out a step and tells whom it concerns: the device here, because the store calls in the order of commits.
     private func submit(_ step: TwinStep, _ done: @escaping @Sendable (Result<TwinCommit, HubError>) -> Void) {
-        let directory = self.directory
-        let events = self.events
         self.store.submit(step) { outcome in
-            if case .success(let commit) = outcome, !commit.update.written.isEmpty {
-                if let notice = commit.update.notice {
-                    directory.link(of: step.id, wanting: .desired)?.link.deliver(.desiredPatch(notice))
-                }
-                if step.recordsEvent { events.ring() }
-            }
+            if case .success(let commit) = outcome { self.tell(of: step, commit) }
             done(outcome)
         }
+    }
+
+    /// Tells whom a step concerns that is durable; called from the store, in the order of commits.
+    func tell(of step: TwinStep, _ commit: TwinCommit) {
+        guard !commit.update.written.isEmpty else { return }
+        if let notice = commit.update.notice {
+            self.directory.link(of: step.id, wanting: .desired)?.link.deliver(.desiredPatch(notice))
+        }
+        if step.recordsEvent { self.events.ring() }
     }
 }

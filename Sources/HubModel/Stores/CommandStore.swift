@@ -48,7 +48,7 @@ public protocol CommandStore: Sendable {
 
     /// Looks through all queues: unlocks what timed out, ends what is over and not locked, drops feedback that is over.
     ///
-    /// Does at most `limit` of each. The oldest feedback is dropped where more waits than may.
+    /// Does at most `limit` of each, but that all feedback that timed out is unlocked. The oldest feedback is dropped where more waits than may.
     func sweep(atMilliseconds milliseconds: Int64, limit: Int) async throws -> CommandSweep
 
     /// Locks the oldest feedback that waits; nil where it does not make a batch yet, or where there is none.

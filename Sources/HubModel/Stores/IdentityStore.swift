@@ -22,6 +22,37 @@ public enum IdentityWrite: Sendable, Hashable {
     case delete(IdentityID, WriteCondition)
 }
 
+/// What belongs together of one identity, to be carried out as a whole.
+public struct IdentityStep: Sendable {
+    /// The write that decides: where it is refused nothing of the step is done.
+    public var write: IdentityWrite
+    /// Writes that go along with it; one that is refused is passed over.
+    public var companions: [IdentityWrite]
+    /// What is to become of the identity's twin after that, nil for nothing.
+    public var twin: TwinStep?
+
+    /// Makes a step.
+    public init(_ write: IdentityWrite, companions: [IdentityWrite] = [], twin: TwinStep? = nil) {
+        self.write = write
+        self.companions = companions
+        self.twin = twin
+    }
+}
+
+/// What a step on an identity came to.
+public struct IdentityOutcome: Sendable {
+    /// The identity as it was before, nil where there was none.
+    public let before: RegisteredIdentity?
+    /// What became of its twin, nil where nothing was asked; a refusal takes nothing of the rest back.
+    public let twin: Result<TwinCommit, HubError>?
+
+    /// Makes an outcome.
+    public init(before: RegisteredIdentity?, twin: Result<TwinCommit, HubError>? = nil) {
+        self.before = before
+        self.twin = twin
+    }
+}
+
 /// Keeps identities, shared access policies, and what persistent sessions subscribed to.
 ///
 /// Guarantees: a call that returned is durable; each call is one atomic step; reads see every write that returned
@@ -30,12 +61,16 @@ public protocol IdentityStore: Sendable {
     /// Returns an identity, nil where there is none.
     func identity(_ id: IdentityID) async throws -> RegisteredIdentity?
 
-    /// Stores and removes identities in one step; each write succeeds or fails by itself.
+    /// The answers to steps, in their order; or why none of them was carried out.
+    typealias StepsAnswer = Result<[Result<IdentityOutcome, HubError>], HubError>
+
+    /// Carries out steps together; each succeeds or fails by itself. Called on any thread, returns at once.
     ///
-    /// Answers each write, in order: with the identity as it was before it (nil where there was none), or with
-    /// `.deviceAlreadyExists`, `.moduleAlreadyExists`, `.deviceNotFound`, `.moduleNotFound`, `.preconditionFailed`
-    /// `.quotaExceeded` or `.tooManyModules`.
-    func apply(_ writes: [IdentityWrite]) async throws -> [Result<RegisteredIdentity?, HubError>]
+    /// `committed` is called once, on a thread of the store, when all of them are durable, and in the order in which
+    /// steps took effect; it must be short. A step is refused with `.deviceAlreadyExists`, `.moduleAlreadyExists`,
+    /// `.deviceNotFound`, `.moduleNotFound`, `.preconditionFailed`, `.quotaExceeded` or `.tooManyModules`; its twin's part
+    /// with what ``TwinStore/submit(_:committed:)`` fails with.
+    func submit(_ steps: [IdentityStep], committed: @escaping @Sendable (StepsAnswer) -> Void)
 
     /// Lists devices without their modules, ordered by the bytes of their ids, those after `id` only, at most `limit`.
     func devices(after id: String?, limit: Int) async throws -> [RegisteredIdentity]
@@ -62,4 +97,22 @@ public protocol IdentityStore: Sendable {
 
     /// Removes subscriptions by filter; nil removes all.
     func removeSubscriptions(_ filters: [String]?, of id: IdentityID) async throws
+}
+
+extension IdentityStore {
+    /// Carries out steps together and returns when they are durable.
+    ///
+    /// - Throws: what kept the store from carrying out any of them
+    public func apply(_ steps: [IdentityStep]) async throws -> [Result<IdentityOutcome, HubError>] {
+        try await withCheckedThrowingContinuation { continuation in
+            self.submit(steps) { continuation.resume(with: $0) }
+        }
+    }
+
+    /// Stores and removes identities together, and answers each write with the identity as it was before it.
+    ///
+    /// - Throws: what kept the store from carrying out any of them
+    public func apply(_ writes: [IdentityWrite]) async throws -> [Result<RegisteredIdentity?, HubError>] {
+        try await self.apply(writes.map { IdentityStep($0) }).map { $0.map(\.before) }
+    }
 }

@@ -55,6 +55,15 @@ public enum TwinChange: Sendable {
         self = .reported(patch, ifVersion: ifVersion)
     }
 
+    /// How much text it keeps in memory, in bytes.
+    public var textBytes: Int {
+        switch self {
+        case .patch(let tags, let desired), .replace(let tags, let desired):
+            (desired ?? tags)?.value.document.text.readableBytes ?? 0
+        case .reported(let patch, _): patch.value.document.text.readableBytes
+        }
+    }
+
     /// Whether it replaces sections rather than merging into them.
     public var isReplacement: Bool {
         if case .replace = self { return true }

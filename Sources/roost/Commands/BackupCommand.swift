@@ -37,7 +37,7 @@ struct BackupCommand: AsyncParsableCommand {
         try await CommandFailure.reported {
             let environment = ProcessInfo.processInfo.environment
             let source = DataDirectory.path(option: data, environment: environment)
-            let report = try await DirectoryBackup(source: source, destination: to).run()
+            let report = try DirectoryBackup(source: source, destination: to).run()
             let text = report.jsonText
             StandardStreams.output(
                 json ? text : "\(to): \(report.files) journal files, \(report.bytes) bytes of events\n"
@@ -57,7 +57,7 @@ struct DirectoryBackup {
 
     /// Copies into a directory of another name, and renames that when all of it is on the disk: a copy that was interrupted
     /// is never taken for a whole one.
-    func run() async throws -> LogBackupReport {
+    func run() throws -> LogBackupReport {
         guard SecretFile.exists(HubStores.databasePath(source)) else { throw BackupProblem.noHub(source) }
         guard !SecretFile.exists(destination) else { throw BackupProblem.exists(destination) }
         let partial = destination + ".partial"
@@ -65,7 +65,7 @@ struct DirectoryBackup {
         guard mkdir(partial, 0o700) == 0 else { throw FileError(path: partial, action: "create", errno: errno) }
         let report: LogBackupReport
         do {
-            report = try await copy(to: partial)
+            report = try copy(to: partial)
         } catch {
             try FileManager.default.removeItem(atPath: partial)
             throw error
@@ -73,17 +73,17 @@ struct DirectoryBackup {
         guard rename(partial, destination) == 0 else {
             throw FileError(path: destination, action: "rename to", errno: errno)
         }
+        try SecretFile.syncDirectory(of: destination)
         return report
     }
 
-    private func copy(to target: String) async throws -> LogBackupReport {
+    private func copy(to target: String) throws -> LogBackupReport {
         // The state first: what it refers to in the log is there already.
-        let database = try StateDatabase(path: HubStores.databasePath(source))
-        try await database.backup(to: HubStores.databasePath(target))
-        try database.close()
+        try StateDatabase.backup(HubStores.databasePath(source), to: HubStores.databasePath(target))
         try MasterKey(dataDirectory: source).copy(to: target)
         let report = try EventLog.backup(from: HubStores.logDirectory(source), to: HubStores.logDirectory(target))
         try copyCertificates(to: target + "/tls")
+        try SecretFile.syncDirectory(of: HubStores.databasePath(target))
         return report
     }
 

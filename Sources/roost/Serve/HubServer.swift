@@ -200,7 +200,7 @@ struct HubServer: Sendable {
         }
         return HealthHandler.Pages(
             metrics: { figures.page() },
-            notReady: { events.isWritable ? nil : "messages can't be stored" }
+            notReady: { stores.problem }
         )
     }
 

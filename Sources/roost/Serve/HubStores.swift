@@ -44,6 +44,12 @@ struct HubStores: Sendable {
         return try await stores.identities.policies()
     }
 
+    /// What they can't do now, nil where they can do all.
+    var problem: String? {
+        guard stores.events.isWritable else { return "messages can't be stored" }
+        return database.isWritable ? nil : "changes can't be stored"
+    }
+
     /// Syncs and closes; what was acknowledged is on the disk already.
     func close() async throws {
         await log.close()

@@ -41,7 +41,9 @@ final class FrontFixture {
     struct NoIdentities: IdentityStore {
         func identity(_ id: IdentityID) async throws -> RegisteredIdentity? { nil }
         func modules(of device: String) async throws -> [RegisteredIdentity] { [] }
-        func apply(_ writes: [IdentityWrite]) async throws -> [Result<RegisteredIdentity?, HubError>] { [] }
+        func submit(_ steps: [IdentityStep], committed: @escaping @Sendable (StepsAnswer) -> Void) {
+            committed(.success([]))
+        }
         func devices(after id: String?, limit: Int) async throws -> [RegisteredIdentity] { [] }
         func deviceCounts() async throws -> (total: Int, enabled: Int) { (0, 0) }
         func policies() async throws -> [SharedAccessPolicy] { [] }

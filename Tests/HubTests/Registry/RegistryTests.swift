@@ -283,16 +283,16 @@ struct RegistryTests {
             BulkItem(draft: self.draft("e/e"), mode: .createOrUpdate), BulkItem(draft: self.draft("f"), mode: .delete),
         ])
         #expect(
-            errors.map { $0?.code } == [
+            errors.map { $0.error?.code } == [
                 nil, .deviceAlreadyExists, .deviceNotFound, nil, .argumentInvalid, .deviceNotFound,
             ]
         )
         #expect(try await self.registry.devices(top: nil).map(\.id.device) == ["a", "b", "d"])
         let stale = BulkItem(draft: self.draft("b"), mode: .update, ifMatch: .etags(["stale"]))
-        #expect(try await self.registry.apply([stale]).map { $0?.code } == [.preconditionFailed])
+        #expect(try await self.registry.apply([stale]).map { $0.error?.code } == [.preconditionFailed])
         #expect(try await self.registry.identity(existing.id) == existing)
         let deletion = BulkItem(draft: self.draft("b"), mode: .delete, ifMatch: .etags([existing.etag]))
-        #expect(try await self.registry.apply([deletion]) == [nil])
+        #expect(try await self.registry.apply([deletion]).map(\.error) == [nil])
         #expect(self.bus.take() == [.identityDeleted(existing.id)])
     }
 
@@ -302,12 +302,12 @@ struct RegistryTests {
         #expect(await self.code { try await self.registry.apply([]) } == .argumentInvalid)
         #expect(await self.code { try await self.registry.apply([items[0], items[0]]) } == .deviceDefinedMultipleTimes)
         #expect(try await self.registry.devices(top: nil).isEmpty)
-        #expect(try await self.registry.apply(Array(items.prefix(100))).allSatisfy { $0 == nil })
+        #expect(try await self.registry.apply(Array(items.prefix(100))).allSatisfy { $0.error == nil })
     }
 
     @Test func `rest_service 054 a scope given in bulk is stored though no such edge device exists`() async throws {
         let item = BulkItem(draft: self.draft("d") { $0.deviceScope = "ms-azure-iot-edge://x-1" }, mode: .create)
-        #expect(try await self.registry.apply([item]) == [nil])
+        #expect(try await self.registry.apply([item]).map(\.error) == [nil])
         #expect(try await self.registry.identity(item.draft.id).deviceScope == "ms-azure-iot-edge://x-1")
     }
 

@@ -158,4 +158,37 @@ struct FeedbackStoreTests {
         try await queue.sweep(at: 0)
         #expect(try await queue.feedback()?.records.map(\.messageID) == ["2", "3", "4"])
     }
+
+    @Test func `a step drops no more records than it may and says that there are more`() async throws {
+        let queue = try CommandFixture()
+        try await queue.create("d")
+        for number in 0..<5 { try await self.end(queue, "m\(number)", .full, as: .success) }
+        let first = try await queue.sweep(at: 3600, limit: 2)
+        #expect(first.hasFeedback && first.hasMore)
+        // What is over is in no batch.
+        #expect(try await queue.feedback(at: 3600) == nil)
+        #expect(try await queue.sweep(at: 3600, limit: 2).hasMore == false)
+        #expect(try await queue.sweep(at: 3600, limit: 2).hasFeedback == false)
+    }
+
+    @Test func `records that are over are not locked with those between which they stand`() async throws {
+        var limits = Limits()
+        limits.commands.sweepStepMax = 0
+        let queue = try CommandFixture(limits: limits)
+        try await queue.create("d")
+        try await self.end(queue, "old", .full, as: .success, at: 100)
+        try await self.end(queue, "older", .full, as: .success, at: 0)
+        try await self.end(queue, "young", .full, as: .success, at: 200)
+        let batch = try #require(try await queue.feedback(at: 3601))
+        #expect(batch.records.map(\.messageID) == ["old", "young"])
+        try await queue.settleFeedback(batch.token, .released, at: 3601)
+        #expect(try await queue.sweep(at: 3601).hasFeedback)
+    }
+
+    @Test func `a clock that is set back does not keep records waiting`() async throws {
+        let queue = try CommandFixture()
+        try await queue.create("d")
+        try await self.end(queue, "m", .full, as: .success, at: 7200)
+        #expect(try await queue.feedback(ready: -1, at: 0)?.records.count == 1)
+    }
 }

@@ -4,6 +4,7 @@
 
 import EmbeddedStore
 import HubModel
+import NIOCore
 import Testing
 
 /// One test for each sentence of `IdentityStore`'s documentation.
@@ -269,5 +270,46 @@ struct IdentityStoreTests {
             return try await group.reduce(0, +)
         }
         #expect(successes == 1)
+    }
+
+    @Test func `a step whose write is refused does nothing of what goes along with it`() async throws {
+        let database = try StateDatabase.inMemory()
+        let store = EmbeddedIdentityStore(database, limits: Limits())
+        let twins = EmbeddedTwinStore(database, limits: Limits())
+        func step(_ device: String, _ value: String) throws -> IdentityStep {
+            let id = IdentityID(device: device)
+            let module = IdentityID(device: device, module: "m")
+            let body = ByteBuffer(string: #"{"tags":{"a":"\#(value)"}}"#)
+            let change = try TwinChange(serviceBody: body, replaces: true, limits: TwinLimits())
+            return IdentityStep(
+                .put(RegisteredIdentity(id: id, generationID: "1", etag: value), .absent),
+                companions: [.put(RegisteredIdentity(id: module, generationID: "1", etag: value), .absent)],
+                twin: TwinStep(id: id, change: change, milliseconds: 0)
+            )
+        }
+        _ = try await store.apply([
+            .put(RegisteredIdentity(id: IdentityID(device: "b"), generationID: "1", etag: "b"), .always)
+        ])
+        let outcomes = try await store.apply([step("a", "a"), step("b", "x")])
+        #expect(try outcomes[0].get().before == nil)
+        #expect(throws: HubError.self) { try outcomes[1].get() }
+        #expect(try await store.modules(of: "a").map(\.id.module) == ["m"])
+        #expect(try await store.modules(of: "b").isEmpty)
+        #expect(String(buffer: try await twins.twin(IdentityID(device: "a")).twin.tags) == #"{"a":"a"}"#)
+        #expect(String(buffer: try await twins.twin(IdentityID(device: "b")).twin.tags) == "{}")
+
+        // A companion that is refused is passed over, and so is what the twin refuses.
+        var again = try step("a", String(repeating: "x", count: 4_000))
+        again.write = .put(RegisteredIdentity(id: IdentityID(device: "a"), generationID: "1", etag: "2"), .present)
+        again.twin?.ifMatch = ["stale"]
+        let outcome = try await store.apply([again])[0].get()
+        #expect(outcome.before?.etag == "a")
+        guard case .failure(let refusal)? = outcome.twin else {
+            Issue.record("the twin's part was not refused")
+            return
+        }
+        #expect(refusal.code == .preconditionFailed)
+        #expect(try await store.identity(IdentityID(device: "a"))?.etag == "2")
+        #expect(try await store.modules(of: "a").map(\.etag) == ["a"])
     }
 }

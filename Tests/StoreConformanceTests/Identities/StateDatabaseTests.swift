@@ -63,7 +63,7 @@ struct StateDatabaseTests {
             let database = try StateDatabase(path: "\(folder)/hub.sqlite")
             let store = EmbeddedIdentityStore(database, limits: Limits())
             _ = try await store.apply([.put(self.device("d"), .always)])
-            try await database.backup(to: "\(folder)/copy.sqlite")
+            try StateDatabase.backup("\(folder)/hub.sqlite", to: "\(folder)/copy.sqlite")
             _ = try await store.apply([.put(self.device("later"), .always)])
             let copy = try StateDatabase(path: "\(folder)/copy.sqlite")
             #expect(try await EmbeddedIdentityStore(copy, limits: Limits()).devices(after: nil, limit: 9).count == 1)
