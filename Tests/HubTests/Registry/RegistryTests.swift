@@ -185,9 +185,9 @@ struct RegistryTests {
             self.draft("c") { $0.parentScopes = (0...100).map { "scope-\($0)" } },
         ]
         let errors = try await self.registry.apply(drafts.map { BulkItem(draft: $0, mode: .create) })
-        #expect(errors.map { $0?.code } == [.argumentInvalid, .argumentInvalid, .argumentInvalid])
+        #expect(errors.map { $0.error?.code } == [.argumentInvalid, .argumentInvalid, .argumentInvalid])
         let fitting = self.draft("d") { $0.deviceScope = String(long.dropLast()) }
-        #expect(try await self.registry.apply([BulkItem(draft: fitting, mode: .create)]) == [nil])
+        #expect(try await self.registry.apply([BulkItem(draft: fitting, mode: .create)]).map(\.error) == [nil])
         var module = IdentityDraft(id: IdentityID(device: "d", module: "m"))
         module.managedBy = long
         let wordy = module
