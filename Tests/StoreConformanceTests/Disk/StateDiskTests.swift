@@ -178,6 +178,27 @@ struct StateDiskTests {
         #expect(try await place.queue.identities.identity(id) == nil)
     }
 
+    @Test func `more waiting bytes than the limit are refused`() async throws {
+        let place = try Place { $0.waitingBytesMax = 100_000 }
+        let queue = place.queue
+        try await queue.create("d")
+        let letGo = await place.holdWriter()
+        let (answers, report) = AsyncStream.makeStream(of: HubErrorCode?.self)
+        for id in ["a", "b", "c"] {
+            queue.store.enqueue(place.largeCommand(id)) { outcome in
+                if case .failure(let error) = outcome { report.yield(error.code) } else { report.yield(nil) }
+            }
+        }
+        letGo()
+        var codes: [HubErrorCode?] = []
+        for await code in answers {
+            codes.append(code)
+            if codes.count == 3 { break }
+        }
+        #expect(codes == [.serviceUnavailable, nil, nil])
+        #expect(try await queue.count() == 2)
+    }
+
     @Test func `a journal that readers kept from being begun anew is cut when they let go`() async throws {
         let place = try Place { limits in
             limits.journalBytesMax = 256 << 10
