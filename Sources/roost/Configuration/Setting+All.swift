@@ -221,6 +221,12 @@ extension Setting {
             0...600,
             "How long a stopping hub waits for connections to end by themselves."
         ),
+        .integer(
+            "limits.refusals",
+            \.transport.refusalsMax,
+            0...100_000,
+            "Connections that are being told that the hub is full; more than these are closed without a word."
+        ),
         .integer("limits.backlog", \.transport.backlogCount, 1...65_535, "Connections that the kernel keeps for us."),
         .integer(
             "limits.receiveBufferBytes",

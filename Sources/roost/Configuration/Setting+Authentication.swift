@@ -65,6 +65,18 @@ extension Setting {
             1...1_000_000,
             "Issuers of certificates whose chains are remembered for clients that resume a TLS session."
         ),
+        .integer(
+            "limits.clientChainCertificates",
+            \.transport.clientChainCertificatesMax,
+            1...100,
+            "Certificates in the chain that a client presents."
+        ),
+        .integer(
+            "limits.clientChainBytes",
+            \.transport.clientChainBytesMax,
+            4_096...1_048_576,
+            "Bytes of the chain that a client presents."
+        ),
         .boolean(
             "faultInjection.enabled",
             \.limits.faults.isEnabled,

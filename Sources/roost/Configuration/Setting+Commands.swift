@@ -68,6 +68,12 @@ extension Setting {
             "How often queues are looked through for commands and locks whose time is over."
         ),
         .integer(
+            "limits.commandSweepStep",
+            \.limits.commands.sweepStepMax,
+            1...1_000_000,
+            "Commands, locks and records of feedback that are ended in one step of that."
+        ),
+        .integer(
             "limits.feedbackBatch",
             \.limits.commands.feedback.batchMax,
             1...1_000,
