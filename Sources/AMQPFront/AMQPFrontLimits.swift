@@ -30,6 +30,8 @@ public struct AMQPFrontLimits: Sendable {
     public var telemetryCredit: UInt32 = 1_000
     /// How many commands are sent to a device ahead of its answers, at most.
     public var commandsInFlightMax = 50
+    /// How long after commands could not be read the next attempt is made, in milliseconds.
+    public var commandRetryMilliseconds: Int64 = 250
     /// Application properties of one message.
     public var propertiesPerMessageMax = 1_024
     /// Bytes of events of one connection that wait to become durable; at this number the connection is not read.

@@ -195,6 +195,14 @@ public final class AMQPHandler: ChannelDuplexHandler {
         context?.eventLoop.assumeIsolated().execute(body)
     }
 
+    /// Runs something after a while, where the connection is still there.
+    func later(milliseconds: Int64, _ body: @escaping () -> Void) {
+        context?.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(milliseconds)) { [weak self] in
+            guard self?.connection != nil else { return }
+            body()
+        }
+    }
+
     /// Tells the gate that the peer has signed in.
     func announceSignIn() {
         guard !hasAnnounced, let context else { return }

@@ -5,6 +5,7 @@
 import AMQP
 import Hub
 import HubModel
+import HubTesting
 import NIOCore
 import NIOPosix
 import Testing
@@ -178,6 +179,19 @@ import Testing
         #expect(try bodies(client, link) == ["a", "b"])
         for _ in 0..<47 { try await send(hub, "more") }
         await #expect(throws: HubError.self) { try await send(hub, "the 51st") }
+    }
+
+    @Test func `commands that can't be read are asked for again, though the device says nothing`() async throws {
+        let hub = try await DeviceHub()
+        let client = try await DeviceClient.signedIn(hub)
+        let link = try await client.receiver(inbox)
+        hub.commands.isBroken = true
+        try await send(hub, "a")
+        try await client.settle()
+        #expect(client.deliveries(link).isEmpty)
+        hub.commands.isBroken = false
+        try await client.advance(seconds: 1)
+        try await client.wait { client.deliveries(link).count == 1 }
     }
 
     @Test func `amqp 033 drain without commands uses the credit up`() async throws {

@@ -4,6 +4,7 @@
 
 import Hub
 import HubModel
+import HubTesting
 import MQTT
 import NIOCore
 import NIOEmbedded

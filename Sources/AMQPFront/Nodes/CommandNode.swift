@@ -17,6 +17,7 @@ final class CommandNode: IdentityNode {
     private var mayHaveMore = true
     /// Whether the doorbell rang while commands were asked for.
     private var hasRung = false
+    private var retryIsScheduled = false
 
     init(link: Link, connection: AMQPConnection, address: IdentityAddress) {
         super.init(link: link, connection: connection, address: address, kind: .commands)
@@ -89,9 +90,16 @@ final class CommandNode: IdentityNode {
 
     private func failed(_ error: any Error) {
         guard !isClosed else { return }
-        // The next doorbell, or the next word of the device, tries again.
         hub.metrics.refused("amqp commands")
         connection.handler.log("amqp commands could not be read: \(error)")
+        // A device that has credit and waits gives no reason to look again.
+        guard !retryIsScheduled else { return }
+        retryIsScheduled = true
+        connection.handler.later(milliseconds: connection.limits.commandRetryMilliseconds) { [weak self] in
+            guard let self else { return }
+            self.retryIsScheduled = false
+            if !self.isClosed { self.pull() }
+        }
     }
 
     private func send(_ locked: LockedCommand) {

@@ -144,6 +144,12 @@ extension Setting {
             1...10_000,
             "Commands that are sent to a device ahead of its answers."
         ),
+        .number(
+            "amqp.commandRetryMilliseconds",
+            \.amqp.commandRetryMilliseconds,
+            10...60_000,
+            "How long after commands could not be handed out the next attempt is made."
+        ),
         .number("amqp.propertiesPerMessage", \.amqp.propertiesPerMessageMax, 1...65_535, "Properties of one message."),
         .number(
             "amqp.bytesInFlight",
@@ -182,6 +188,18 @@ extension Setting {
             \.amqp.writeStallSecondsMax,
             5...86_400,
             "How long a peer may take nothing of what it was sent before its connection is closed."
+        ),
+        .number(
+            "amqp.checkMilliseconds",
+            \.amqp.checkMillisecondsMax,
+            100...60_000,
+            "The longest time between two looks at the clock: how late an expired token may be noticed."
+        ),
+        .number(
+            "amqp.peerIdleMilliseconds",
+            \.amqp.engine.peerIdleTimeoutMillisecondsMin,
+            10...60_000,
+            "The smallest idle time-out of a peer that is obeyed; smaller ones are treated as this."
         ),
     ]
 

@@ -19,6 +19,7 @@ final class DeviceHub: Sendable {
     let hub: Hub
     let front: AMQPFront
     let events: ScriptedEventStore
+    let commands: BreakableCommandStore
     private let made: InProcessHub
 
     init(
@@ -30,7 +31,19 @@ final class DeviceHub: Sendable {
     ) async throws {
         let clock = TestClock(milliseconds: 1_700_000_000_000)
         events = ScriptedEventStore(partitionCount: 2, clock: clock.clock)
-        made = try InProcessHub(hostNames: [Self.host], events: events, clock: clock)
+        var breakable: BreakableCommandStore?
+        made = try InProcessHub(
+            hostNames: [Self.host],
+            events: events,
+            clock: clock,
+            commands: { store in
+                let made = BreakableCommandStore(store)
+                breakable = made
+                return made
+            }
+        )
+        guard let breakable else { preconditionFailure("a hub asks for its commands") }
+        commands = breakable
         hub = made.hub
         front = AMQPFront(hub: hub, limits: limits) { _ in certificates }
         for id in ids { try await register(id) }
