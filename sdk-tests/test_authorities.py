@@ -92,7 +92,8 @@ def test_security_034_security_035_a_device_of_a_verified_authority_signs_in(hub
     assert json.loads(event.annotations["iothub-connection-auth-method"])["type"] == "x509"
     assert call(hub, "DELETE", f"/{name}").status_code == 204
     gone = call(hub, "GET", f"/{name}")
-    assert gone.status_code == 404 and gone.headers["iothub-errorcode"] == "CertificateNotFound"
+    assert gone.status_code == 404
+    assert gone.headers["iothub-errorcode"] == "CertificateNotFound"
 
 
 @pytest.mark.parametrize("websockets", [False, True])
