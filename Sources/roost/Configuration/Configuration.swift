@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import AMQPFront
+import EmbeddedStore
 import EventLog
 import HTTPFront
 import Hub
@@ -26,6 +27,7 @@ struct Configuration: Sendable {
     var tls = TLS()
     var transport = TransportLimits()
     var eventLog = EventLogConfiguration(directory: "")
+    var stateStore = StateDatabaseLimits()
     var mqtt = MQTTFrontLimits()
     var amqp = AMQPFrontLimits()
     var http = HTTPFrontLimits()

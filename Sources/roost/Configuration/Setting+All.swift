@@ -9,7 +9,7 @@ extension Setting {
     /// Every setting, in the order of the documentation.
     static let all: [Setting] =
         hub + eventHub + listeners + tls + authentication + connections + limits
-        + twinsAndMethods + commands + protocols + eventLog + log
+        + twinsAndMethods + commands + protocols + eventLog + stateStore + log
 
     /// The setting of a key, or nil.
     static func named(_ path: String) -> Setting? { all.first { $0.path == path } }

@@ -22,7 +22,8 @@ struct HubStores: Sendable {
         database = try StateDatabase(
             path: Self.databasePath(dataDirectory),
             durability: configuration.durability == .fsync ? .sync : .os,
-            masterKey: try MasterKey(dataDirectory: dataDirectory).bytes()
+            masterKey: try MasterKey(dataDirectory: dataDirectory).bytes(),
+            limits: configuration.stateStore
         )
         log = try Self.openLog(configuration, dataDirectory: dataDirectory, logger: logger)
         stores = Stores(
