@@ -38,10 +38,4 @@ enum JournalFile {
         page.writeRepeatingByte(0, count: headerBytes - page.readableBytes)
         return page
     }
-
-    /// Whether the first page is undamaged and of this epoch.
-    static func isHeader(_ page: ByteBuffer, epoch: UInt32) -> Bool {
-        guard let expected = header(epoch: epoch).getSlice(at: 0, length: 16) else { return false }
-        return page.getSlice(at: page.readerIndex, length: 16) == expected
-    }
 }

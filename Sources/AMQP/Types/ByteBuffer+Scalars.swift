@@ -149,11 +149,6 @@ extension ByteBuffer {
         writeImmutableBuffer(value)
     }
 
-    /// Writes the constructor and the length of a binary; the caller writes the bytes.
-    public mutating func writeAMQPBinaryHeader(length: Int) {
-        writeAMQPLength(length, TypeCode.binary8, TypeCode.binary32, .compact)
-    }
-
     /// Writes a string of the decimal digits of `value`.
     public mutating func writeAMQPDecimalString(_ value: UInt64) {
         var digits = 1

@@ -71,11 +71,6 @@ public struct Commands: Sendable {
         return change.endedCount
     }
 
-    /// How many commands wait for each of some devices, those that are locked included.
-    public func pendingCounts(of devices: [String]) async throws -> [String: Int] {
-        try await self.store.counts(of: devices)
-    }
-
     /// How many commands wait for an identity, those that are locked included; modules have none.
     public func pendingCount(of id: IdentityID) async throws -> Int {
         guard id.module == nil else { return 0 }
