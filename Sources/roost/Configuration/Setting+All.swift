@@ -42,7 +42,7 @@ extension Setting {
             the machine or a power cut then loses acknowledged messages.
             """
         ),
-        .integer(
+        .number(
             "eventLoops",
             \.eventLoops,
             0...256,
@@ -52,7 +52,7 @@ extension Setting {
     ]
 
     private static let eventHub: [Setting] = [
-        Setting.integer(
+        Setting.number(
             "eventHubEndpoints.events.partitionCount",
             \.events.partitionCount,
             1...128,
@@ -62,14 +62,14 @@ extension Setting {
             taken, and another number is refused.
             """
         ).marking { $0.events.partitionCountIsChosen = true },
-        .integer(
+        .number(
             "eventHubEndpoints.events.retentionTimeInDays",
             \.events.retentionTimeInDays,
             1...36_500,
             flag: "--retention-days",
             "How long events are kept."
         ),
-        .integer(
+        .number(
             "eventHubEndpoints.events.retentionSizeInMegabytes",
             \.events.retentionSizeInMegabytes,
             0...1_000_000_000,
@@ -98,9 +98,9 @@ extension Setting {
             flag: "--listen-address",
             "Where the listeners with TLS listen."
         ) { isAddress($0) },
-        .integer("listeners.mqtts.port", \.listeners.mqtts, ports, flag: "--mqtts-port", "MQTT over TLS. " + zero),
-        .integer("listeners.amqps.port", \.listeners.amqps, ports, flag: "--amqps-port", "AMQP over TLS. " + zero),
-        Setting.integer(
+        .number("listeners.mqtts.port", \.listeners.mqtts, ports, flag: "--mqtts-port", "MQTT over TLS. " + zero),
+        .number("listeners.amqps.port", \.listeners.amqps, ports, flag: "--amqps-port", "AMQP over TLS. " + zero),
+        Setting.number(
             "listeners.https.port",
             \.listeners.https,
             ports,
@@ -119,16 +119,16 @@ extension Setting {
             "an address of this machine, or * for all",
             "Where the listeners without TLS listen. Empty: where the others do if that is loopback, else 127.0.0.1."
         ) { $0.isEmpty || isAddress($0) },
-        .integer("listeners.mqtt.port", \.listeners.mqtt, ports, flag: "--mqtt-port", "MQTT without TLS. " + zero),
-        .integer("listeners.amqp.port", \.listeners.amqp, ports, flag: "--amqp-port", "AMQP without TLS. " + zero),
-        .integer("listeners.http.port", \.listeners.http, ports, flag: "--http-port", "HTTP without TLS. " + zero),
+        .number("listeners.mqtt.port", \.listeners.mqtt, ports, flag: "--mqtt-port", "MQTT without TLS. " + zero),
+        .number("listeners.amqp.port", \.listeners.amqp, ports, flag: "--amqp-port", "AMQP without TLS. " + zero),
+        .number("listeners.http.port", \.listeners.http, ports, flag: "--http-port", "HTTP without TLS. " + zero),
         .text(
             "listeners.metrics.address",
             \.listeners.metricsAddress,
             "an address of this machine, or * for all",
             "Where /metrics, /healthz and /readyz are."
         ) { isAddress($0) },
-        .integer(
+        .number(
             "listeners.metrics.port",
             \.listeners.metrics,
             ports,
@@ -176,7 +176,7 @@ extension Setting {
             "Keys of certificates that are made: rsa2048 is for firmware that does not know elliptic curves."
         ),
         .boolean("tls.allowCBC", \.tls.allowsCBC, "Whether TLS 1.2 may use CBC ciphers, for very old clients."),
-        .integer(
+        .number(
             "tls.reloadSeconds",
             \.tls.reloadSeconds,
             1...86_400,
@@ -190,45 +190,45 @@ extension Setting {
     ]
 
     private static let connections: [Setting] = [
-        .integer(
+        .number(
             "limits.connections",
             \.transport.connectionsMax,
             1...10_000_000,
             flag: "--connections-max",
             "Connections at once. What the limit of file descriptors allows comes first."
         ),
-        .integer(
+        .number(
             "limits.unauthenticatedConnections",
             \.transport.unauthenticatedMax,
             1...10_000_000,
             "Connections that have not signed in."
         ),
-        .integer(
+        .number(
             "limits.unauthenticatedConnectionsPerSource",
             \.transport.unauthenticatedPerSourceMax,
             1...10_000_000,
             "Connections from one IPv4 address or IPv6 /64 that have not signed in."
         ),
-        .integer(
+        .number(
             "limits.handshakeSeconds",
             \.transport.handshakeSeconds,
             1...600,
             "From accepting a connection to the end of its TLS handshake."
         ),
-        .integer(
+        .number(
             "limits.drainSeconds",
             \.transport.drainSeconds,
             0...600,
             "How long a stopping hub waits for connections to end by themselves."
         ),
-        .integer(
+        .number(
             "limits.refusals",
             \.transport.refusalsMax,
             0...100_000,
             "Connections that are being told that the hub is full; more than these are closed without a word."
         ),
-        .integer("limits.backlog", \.transport.backlogCount, 1...65_535, "Connections that the kernel keeps for us."),
-        .integer(
+        .number("limits.backlog", \.transport.backlogCount, 1...65_535, "Connections that the kernel keeps for us."),
+        .number(
             "limits.receiveBufferBytes",
             \.transport.receiveBufferBytesMax,
             1_024...16_777_216,

@@ -29,49 +29,49 @@ extension Setting {
             \.authentication.acceptsHubDialectOnEventHubs,
             "Whether readers of the built-in endpoint may sign tokens by the hub's rule as well as by that of Event Hubs."
         ),
-        .integer(
+        .number(
             "limits.tokenLifetimeSeconds",
             \.authentication.tokenLifetime,
             0...3_153_600_000,
             "How far in the future a token may expire; 0 is any time."
         ),
-        .integer(
+        .number(
             "limits.certificateChain",
             \.limits.certificates.chainLengthMax,
             2...10,
             "Certificates from a device's own to the registered authority's, both included."
         ),
-        .integer(
+        .number(
             "limits.certificateBytes",
             \.limits.certificates.certificateBytesMax,
             1_024...65_536,
             "The largest certificate of a device or an authority."
         ),
-        .integer(
+        .number(
             "limits.certificateSignatureChecks",
             \.limits.certificates.signatureChecksMax,
             1...1_000,
             "Signatures checked for one sign-in with a certificate."
         ),
-        .integer(
+        .number(
             "limits.certificateAuthorities",
             \.limits.certificates.authoritiesMax,
             1...1_000,
             "Certificate authorities that can be registered."
         ),
-        .integer(
+        .number(
             "limits.rememberedChains",
             \.transport.rememberedChainsMax,
             1...1_000_000,
             "Issuers of certificates whose chains are remembered for clients that resume a TLS session."
         ),
-        .integer(
+        .number(
             "limits.clientChainCertificates",
             \.transport.clientChainCertificatesMax,
             1...100,
             "Certificates in the chain that a client presents."
         ),
-        .integer(
+        .number(
             "limits.clientChainBytes",
             \.transport.clientChainBytesMax,
             4_096...1_048_576,
@@ -82,13 +82,13 @@ extension Setting {
             \.limits.faults.isEnabled,
             "Whether a device may ask for faults of its own connection, to test how it recovers. Never on a hub that somebody relies on."
         ),
-        .integer(
+        .number(
             "faultInjection.secondsMax",
             \.limits.faults.secondsMax,
             1...86_400,
             "The longest delay and duration of such a fault."
         ),
-        .integer(
+        .number(
             "faultInjection.identitiesMax",
             \.limits.faults.identitiesMax,
             1...10_000_000,

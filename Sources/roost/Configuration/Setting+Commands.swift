@@ -7,7 +7,7 @@ import HubModel
 extension Setting {
     /// Commands and their feedback (`properties.cloudToDevice`).
     static let commands: [Setting] = [
-        .integer(
+        .number(
             "cloudToDevice.maxDeliveryCount",
             \.limits.commands.deliveriesMax,
             1...100,
@@ -31,61 +31,61 @@ extension Setting {
             60...172_800,
             "How long feedback waits for a reader."
         ),
-        .integer(
+        .number(
             "cloudToDevice.feedback.maxDeliveryCount",
             \.limits.commands.feedback.deliveriesMax,
             1...100,
             "How often a reader may give feedback back before it is dropped."
         ),
-        .integer(
+        .number(
             "limits.commandQueueDepth",
             \.limits.commands.queueDepthMax,
             1...10_000,
             "Commands that wait for one device, those that are locked included."
         ),
-        .integer(
+        .number(
             "limits.commandBytes",
             \.limits.commands.messageSizeMax,
             1_024...1_048_576,
             "The largest command with its properties."
         ),
-        .integer(
+        .number(
             "limits.commandTtlSeconds",
             \.limits.commands.ttlSecondsMax,
             60...31_536_000,
             "How far ahead the expiry of a command may be."
         ),
-        .integer(
+        .number(
             "limits.commandLockSeconds",
             \.limits.commands.lockSeconds,
             1...3_600,
             "How long a device may take to settle a command before it comes again."
         ),
-        .integer(
+        .number(
             "limits.commandSweepMilliseconds",
             \.limits.commands.sweepMilliseconds,
             10...60_000,
             "How often queues are looked through for commands and locks whose time is over."
         ),
-        .integer(
+        .number(
             "limits.commandSweepStep",
             \.limits.commands.sweepStepMax,
             1...1_000_000,
             "Commands, locks and records of feedback that are ended in one step of that."
         ),
-        .integer(
+        .number(
             "limits.feedbackBatch",
             \.limits.commands.feedback.batchMax,
             1...1_000,
             "Records of feedback in one message."
         ),
-        .integer(
+        .number(
             "limits.feedbackDelayMilliseconds",
             \.limits.commands.feedback.delayMilliseconds,
             0...60_000,
             "How long a record of feedback waits for others to fill its message."
         ),
-        .integer(
+        .number(
             "limits.feedbackRecords",
             \.limits.commands.feedback.recordsMax,
             1_000...1_000_000_000,

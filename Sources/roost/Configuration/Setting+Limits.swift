@@ -7,41 +7,41 @@ import HubModel
 extension Setting {
     /// The hub's own limits, with Azure's values as defaults.
     static let limits: [Setting] = [
-        .integer(
+        .number(
             "limits.telemetryMessageBytes",
             \.limits.telemetryMessageSizeMax,
             1_024...1_048_576,
             "The largest device-to-cloud message with its properties."
         ),
-        .integer(
+        .number(
             "limits.clockSkewSeconds",
             \.limits.clockSkew,
             0...86_400,
             "How long after its expiry a token is still taken, for devices whose clocks are off."
         ),
-        .integer(
+        .number(
             "limits.readersPerPartition",
             \.limits.readersPerPartitionMax,
             1...1_000,
             "Readers without an owner level of one partition and consumer group at once."
         ),
-        .integer("limits.consumerGroups", \.limits.consumerGroupsMax, 1...1_000, "Consumer groups, $Default included."),
-        .integer("limits.modulesPerDevice", \.limits.modulesPerDeviceMax, 1...10_000, "Modules of one device."),
-        .integer("limits.devices", \.limits.devicesMax, 1...1_000_000_000, "Devices in the registry."),
-        .integer("limits.deviceListPage", \.limits.deviceListPageMax, 1...100_000, "Devices on one page of a list."),
-        .integer(
+        .number("limits.consumerGroups", \.limits.consumerGroupsMax, 1...1_000, "Consumer groups, $Default included."),
+        .number("limits.modulesPerDevice", \.limits.modulesPerDeviceMax, 1...10_000, "Modules of one device."),
+        .number("limits.devices", \.limits.devicesMax, 1...1_000_000_000, "Devices in the registry."),
+        .number("limits.deviceListPage", \.limits.deviceListPageMax, 1...100_000, "Devices on one page of a list."),
+        .number(
             "limits.bulkOperations",
             \.limits.bulkOperationsMax,
             1...10_000,
             "Operations of one bulk registry call."
         ),
-        .integer(
+        .number(
             "limits.presenceStoreSeconds",
             \.limits.presences.storeSeconds,
             1...3_600,
             "After how long connects and disconnects are stored; until then only memory knows of them."
         ),
-        .integer(
+        .number(
             "limits.presenceActivitySeconds",
             \.limits.presences.activitySeconds,
             1...86_400,

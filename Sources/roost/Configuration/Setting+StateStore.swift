@@ -7,25 +7,25 @@ import EmbeddedStore
 extension Setting {
     /// The state database: what may wait for it, and what it does where the disk is almost full.
     static let stateStore: [Setting] = [
-        .integer(
+        .number(
             "stateStore.readers",
             \.stateStore.readersMax,
             1...64,
             "Connections that read from the state database at the same time."
         ),
-        .integer(
+        .number(
             "stateStore.waitingChanges",
             \.stateStore.waitingStepsMax,
             100...10_000_000,
             "Changes that may wait to be stored; beyond, they are refused."
         ),
-        .integer(
+        .number(
             "stateStore.waitingBytes",
             \.stateStore.waitingBytesMax,
             1_048_576...17_179_869_184,
             "Bytes of messages and patches that may wait to be stored; beyond, they are refused."
         ),
-        .integer(
+        .number(
             "stateStore.busyMilliseconds",
             \.stateStore.busyMilliseconds,
             0...600_000,
@@ -37,7 +37,7 @@ extension Setting {
             1_048_576...17_179_869_184,
             "How long the journal of the state database may become before it is cut."
         ),
-        .integer(
+        .number(
             "stateStore.commitsPerLook",
             \.stateStore.commitsPerLook,
             1...1_000_000,

@@ -41,12 +41,56 @@ extension Setting {
     /// Where a value is kept.
     typealias Place<Value> = any WritableKeyPath<Configuration, Value> & Sendable
 
-    static func integer(
+    /// A whole number of any width.
+    static func number<Value: FixedWidthInteger & Sendable>(
         _ path: String,
-        _ place: Place<Int>,
+        _ place: Place<Value>,
         _ range: ClosedRange<Int>,
         flag: String? = nil,
         _ help: String
+    ) -> Setting {
+        wholeNumber(path, range, flag: flag, help) {
+            String($0[keyPath: place])
+        } write: { configuration, value in
+            guard let fitting = Value(exactly: value) else { return false }
+            configuration[keyPath: place] = fitting
+            return true
+        }
+    }
+
+    /// A time in whole seconds.
+    static func seconds(_ path: String, _ place: Place<Duration>, _ range: ClosedRange<Int>, _ help: String) -> Setting
+    {
+        wholeNumber(path, range, help) {
+            String($0[keyPath: place].components.seconds)
+        } write: { configuration, value in
+            configuration[keyPath: place] = .seconds(value)
+            return true
+        }
+    }
+
+    /// A time in whole milliseconds.
+    static func milliseconds(
+        _ path: String,
+        _ place: Place<Duration>,
+        _ range: ClosedRange<Int>,
+        _ help: String
+    ) -> Setting {
+        wholeNumber(path, range, help) {
+            String(Int($0[keyPath: place] / .milliseconds(1)))
+        } write: { configuration, value in
+            configuration[keyPath: place] = .milliseconds(value)
+            return true
+        }
+    }
+
+    private static func wholeNumber(
+        _ path: String,
+        _ range: ClosedRange<Int>,
+        flag: String? = nil,
+        _ help: String,
+        read: @escaping @Sendable (Configuration) -> String,
+        write: @escaping @Sendable (inout Configuration, Int) -> Bool
     ) -> Setting {
         Setting(
             path: path,
@@ -54,74 +98,10 @@ extension Setting {
             expected: "a whole number from \(range.lowerBound) to \(range.upperBound)",
             isList: false,
             help: help,
-            read: { String($0[keyPath: place]) },
+            read: read,
             write: { configuration, values in
                 guard let value = values.first.flatMap({ Int($0) }), range.contains(value) else { return false }
-                configuration[keyPath: place] = value
-                return true
-            }
-        )
-    }
-
-    /// A whole number of any width.
-    static func number<Value: FixedWidthInteger & Sendable>(
-        _ path: String,
-        _ place: Place<Value>,
-        _ range: ClosedRange<Int>,
-        _ help: String
-    ) -> Setting {
-        Setting(
-            path: path,
-            flag: nil,
-            expected: "a whole number from \(range.lowerBound) to \(range.upperBound)",
-            isList: false,
-            help: help,
-            read: { String($0[keyPath: place]) },
-            write: { configuration, values in
-                guard let value = values.first.flatMap({ Int($0) }), range.contains(value),
-                    let fitting = Value(exactly: value)
-                else { return false }
-                configuration[keyPath: place] = fitting
-                return true
-            }
-        )
-    }
-
-    /// A time in whole seconds.
-    static func seconds(_ path: String, _ place: Place<Duration>, _ range: ClosedRange<Int>, _ help: String) -> Setting
-    {
-        Setting(
-            path: path,
-            flag: nil,
-            expected: "a whole number from \(range.lowerBound) to \(range.upperBound)",
-            isList: false,
-            help: help,
-            read: { String($0[keyPath: place].components.seconds) },
-            write: { configuration, values in
-                guard let value = values.first.flatMap({ Int($0) }), range.contains(value) else { return false }
-                configuration[keyPath: place] = .seconds(value)
-                return true
-            }
-        )
-    }
-
-    static func milliseconds(
-        _ path: String,
-        _ place: Place<Duration>,
-        _ range: ClosedRange<Int>,
-        _ help: String
-    ) -> Setting {
-        Setting(
-            path: path,
-            flag: nil,
-            expected: "a whole number from \(range.lowerBound) to \(range.upperBound)",
-            isList: false,
-            help: help,
-            read: { String(Int($0[keyPath: place] / .milliseconds(1))) },
-            write: { configuration, values in
-                guard let value = values.first.flatMap({ Int($0) }), range.contains(value) else { return false }
-                configuration[keyPath: place] = .milliseconds(value)
-                return true
+                return write(&configuration, value)
             }
         )
     }
