@@ -18,27 +18,16 @@ struct CommandFeedbackCommand: AsyncParsableCommand {
             """
     )
 
-    @Option(name: .long, help: .init("End after so many.", valueName: "count"))
-    var count: Int?
-
-    @Option(name: .long, help: .init("End when so long none has come.", valueName: "seconds"))
-    var timeout: Double?
+    @OptionGroup var end: EndOptions
 
     @OptionGroup var hub: HubOptions
     @OptionGroup var output: OutputOptions
-
-    func validate() throws {
-        guard self.count.map({ $0 > 0 }) ?? true else { throw ValidationError("--count is at least 1.") }
-        guard self.timeout.map({ $0 > 0 && $0 <= 1e6 }) ?? true else {
-            throw ValidationError("--timeout is more than 0.")
-        }
-    }
 
     func run() async throws {
         try await reportingErrors {
             let target = try self.hub.resolve()
             let policy = try target.policy()
-            let tail = Tail(count: self.count)
+            let tail = Tail(count: self.end.count)
             let isJSON = self.output.json
             let receiver = try await FeedbackReceiver.open(
                 address: target.address,
@@ -53,7 +42,7 @@ struct CommandFeedbackCommand: AsyncParsableCommand {
             }
             receiver.whenEnded { tail.fail($0) }
             do {
-                try await tail.untilDone(patience: self.timeout)
+                try await tail.untilDone(patience: self.end.timeout)
                 await receiver.close()
             } catch {
                 await receiver.close()

@@ -36,20 +36,12 @@ struct EventsCommand: AsyncParsableCommand {
     @Option(name: .long, help: .init("Only events of this device.", valueName: "id"))
     var device: String?
 
-    @Option(name: .long, help: .init("End after so many events.", valueName: "count"))
-    var count: Int?
-
-    @Option(name: .long, help: .init("End when so long no event has come.", valueName: "seconds"))
-    var timeout: Double?
+    @OptionGroup var end: EndOptions
 
     @OptionGroup var hub: HubOptions
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        guard self.count.map({ $0 > 0 }) ?? true else { throw ValidationError("--count is at least 1.") }
-        guard self.timeout.map({ $0 > 0 && $0 <= 1e6 }) ?? true else {
-            throw ValidationError("--timeout is more than 0.")
-        }
         for partition in self.partition where UInt16(partition) == nil {
             throw ValidationError("--partition is a number, not '\(partition)'.")
         }
@@ -61,14 +53,14 @@ struct EventsCommand: AsyncParsableCommand {
             plan.consumerGroup = self.consumerGroup
             plan.start = self.from
             plan.partitions = self.partition.isEmpty ? nil : self.partition
-            let printer = EventPrinter(device: self.device, json: self.output.json, count: self.count)
+            let printer = EventPrinter(device: self.device, json: self.output.json, count: self.end.count)
             let reader = try await EventReader.open(plan) { printer.received($0) }
             if !self.output.json {
                 note("reading partitions \(reader.partitions.joined(separator: ", ")); Ctrl-C ends")
             }
             reader.whenEnded { printer.fail($0) }
             do {
-                try await printer.untilDone(patience: self.timeout)
+                try await printer.untilDone(patience: self.end.timeout)
                 try await reader.close()
             } catch {
                 try await reader.close()
