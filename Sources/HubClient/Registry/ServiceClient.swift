@@ -20,6 +20,9 @@ public struct ServiceClient: Sendable {
         public let value: Value
         /// The document byte for byte, with members this client does not know.
         public let document: Data
+
+        /// The document as text.
+        public var text: String { String(decoding: self.document, as: UTF8.self) }
     }
 
     /// Limits of this client.

@@ -192,7 +192,7 @@ struct CommandPurgeCommand: AsyncParsableCommand {
         try await reportingErrors {
             let answer = try await self.hub.resolve().withService { try await $0.purgeCommands(of: self.device) }
             if self.output.json {
-                say(String(decoding: answer.document, as: UTF8.self))
+                say(answer.text)
                 return
             }
             let count = answer.value.totalMessagesPurged

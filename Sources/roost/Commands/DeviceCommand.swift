@@ -54,7 +54,7 @@ struct DeviceListCommand: AsyncParsableCommand {
         try await reportingErrors {
             let answer = try await self.hub.resolve().withService { try await $0.devices(top: self.top) }
             if self.output.json {
-                say(String(decoding: answer.document, as: UTF8.self))
+                say(answer.text)
                 return
             }
             say(DeviceText.table(answer.value), terminator: "")
@@ -156,7 +156,7 @@ struct DeviceUpdateCommand: AsyncParsableCommand {
 /// Prints one device.
 func show(_ answer: ServiceClient.Answer<DeviceIdentity>, json: Bool) {
     if json {
-        say(String(decoding: answer.document, as: UTF8.self))
+        say(answer.text)
     } else {
         say(DeviceText.sheet(answer.value), terminator: "")
     }

@@ -66,13 +66,13 @@ struct MethodInvokeCommand: AsyncParsableCommand {
                     connectSeconds: self.connectTimeout
                 )
             }
-            say(self.output.json ? String(decoding: answer.document, as: UTF8.self) : Self.text(answer))
+            say(self.output.json ? answer.text : Self.text(answer))
         }
     }
 
     /// The answer for people.
     static func text(_ answer: ServiceClient.Answer<ServiceClient.MethodAnswer>) -> String {
-        let document = try? JSONDocument(parsing: String(decoding: answer.document, as: UTF8.self))
+        let document = try? JSONDocument(parsing: answer.text)
         guard let payload = document?.root["payload"], !payload.isNull else { return "status \(answer.value.status)" }
         return "status \(answer.value.status)\n\(PrettyJSON.text(payload))"
     }

@@ -91,7 +91,7 @@ struct ModuleListCommand: AsyncParsableCommand {
         try await reportingErrors {
             let answer = try await self.hub.resolve().withService { try await $0.modules(of: self.device) }
             if self.output.json {
-                say(String(decoding: answer.document, as: UTF8.self))
+                say(answer.text)
             } else {
                 say(DeviceText.table(answer.value), terminator: "")
             }
@@ -161,7 +161,7 @@ struct ModuleConnectionStringCommand: AsyncParsableCommand {
 /// Prints one module.
 private func show(_ answer: ServiceClient.Answer<ModuleIdentity>, json: Bool) {
     if json {
-        say(String(decoding: answer.document, as: UTF8.self))
+        say(answer.text)
     } else {
         say(DeviceText.sheet(answer.value), terminator: "")
     }

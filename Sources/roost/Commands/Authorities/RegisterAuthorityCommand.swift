@@ -121,7 +121,7 @@ struct ListAuthoritiesCommand: AsyncParsableCommand {
     func run() async throws {
         try await reportingErrors {
             let answer = try await self.hub.resolve().withService { try await $0.authorities() }
-            guard !self.output.json else { return say(String(decoding: answer.document, as: UTF8.self)) }
+            guard !self.output.json else { return say(answer.text) }
             var table = Table("NAME", "VERIFIED", "SUBJECT", "EXPIRES", "THUMBPRINT")
             for authority in answer.value {
                 let properties = authority.properties
@@ -159,7 +159,7 @@ struct RemoveAuthorityCommand: AsyncParsableCommand {
 
 /// Prints one authority.
 private func show(_ answer: ServiceClient.Answer<RegisteredAuthority>, json: Bool) {
-    guard !json else { return say(String(decoding: answer.document, as: UTF8.self)) }
+    guard !json else { return say(answer.text) }
     let name = answer.value.name ?? ""
     say("\(name): \(answer.value.properties.isVerified == true ? "verified" : "registered, not verified")")
 }
