@@ -61,9 +61,7 @@ private struct CommandHistory {
     }()
 
     private var random: SeededRandom
-    private let folder: URL
-    private var crashes = 0
-    private var database: StateDatabase
+    private var disk: CrashingDatabase
     private var queue: CommandFixture
     private var now: Int64 = 0
     private var generations = ["d0": 1, "d1": 1]
@@ -77,14 +75,12 @@ private struct CommandHistory {
 
     init(seed: UInt64) throws {
         self.random = SeededRandom(seed: seed)
-        self.folder = FileManager.default.temporaryDirectory.appending(path: "roost-queues-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: self.folder, withIntermediateDirectories: true)
-        self.database = try StateDatabase(path: self.folder.appending(path: "0.sqlite").path, durability: .os)
-        self.queue = try CommandFixture(self.database, limits: Self.limits)
+        self.disk = try CrashingDatabase()
+        self.queue = try CommandFixture(self.disk.database, limits: Self.limits)
     }
 
     func clean() {
-        try? FileManager.default.removeItem(at: self.folder)
+        self.disk.clean()
     }
 
     mutating func run(steps: Int) async throws {
@@ -116,7 +112,7 @@ private struct CommandHistory {
         #expect((batch?.records ?? []) == self.feedback.map(\.record))
         for device in self.generations.keys { #expect(try await self.queue.count(device) == 0) }
         #expect(self.ends.count > 20)
-        try self.database.close()
+        try self.disk.database.close()
     }
 
     private func check() async throws {
@@ -356,15 +352,8 @@ private struct CommandHistory {
 
     /// Goes on with what a killed process would have left: the files as they are, without an orderly close.
     private mutating func crash() async throws {
-        self.crashes += 1
-        let from = self.folder.appending(path: "\(self.crashes - 1).sqlite").path
-        let path = self.folder.appending(path: "\(self.crashes).sqlite").path
-        for suffix in ["", "-wal"] where FileManager.default.fileExists(atPath: from + suffix) {
-            try FileManager.default.copyItem(atPath: from + suffix, toPath: path + suffix)
-        }
-        try self.database.close()
-        self.database = try StateDatabase(path: path, durability: .os)
-        self.queue = try CommandFixture(self.database, limits: Self.limits)
+        try self.disk.crash()
+        self.queue = try CommandFixture(self.disk.database, limits: Self.limits)
         for device in self.generations.keys { self.unlock(device) { $0.connection != nil } }
         for index in self.feedback.indices { self.feedback[index].token = nil }
     }

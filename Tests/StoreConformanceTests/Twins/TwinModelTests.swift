@@ -102,9 +102,7 @@ private struct TwinHistory {
         IdentityID(device: "d0"), IdentityID(device: "d1"), IdentityID(device: "d1", module: "m"),
     ]
     private var random: SeededRandom
-    private let folder: URL
-    private var crashes = 0
-    private var database: StateDatabase
+    private var disk: CrashingDatabase
     private var store: any TwinStore
     private var identities: any IdentityStore
     private var twins: [IdentityID: ModelTwin] = [:]
@@ -115,15 +113,13 @@ private struct TwinHistory {
 
     init(seed: UInt64) throws {
         self.random = SeededRandom(seed: seed)
-        self.folder = FileManager.default.temporaryDirectory.appending(path: "roost-twin-model-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: self.folder, withIntermediateDirectories: true)
-        self.database = try StateDatabase(path: self.folder.appending(path: "0.sqlite").path, durability: .os)
-        self.store = EmbeddedTwinStore(self.database, limits: Limits())
-        self.identities = EmbeddedIdentityStore(self.database, limits: Limits())
+        self.disk = try CrashingDatabase()
+        self.store = EmbeddedTwinStore(self.disk.database, limits: Limits())
+        self.identities = EmbeddedIdentityStore(self.disk.database, limits: Limits())
     }
 
     func clean() {
-        try? FileManager.default.removeItem(at: self.folder)
+        self.disk.clean()
     }
 
     mutating func run(steps: Int) async throws {
@@ -144,7 +140,7 @@ private struct TwinHistory {
         for id in self.ids { try await self.check(id) }
         try await self.crash()
         try await self.checkEvents()
-        try self.database.close()
+        try self.disk.database.close()
     }
 
     // MARK: Steps
@@ -272,16 +268,9 @@ private struct TwinHistory {
 
     /// Goes on with what a killed process would have left: the files as they are, without an orderly close.
     private mutating func crash() async throws {
-        self.crashes += 1
-        let from = self.folder.appending(path: "\(self.crashes - 1).sqlite").path
-        let path = self.folder.appending(path: "\(self.crashes).sqlite").path
-        for suffix in ["", "-wal"] where FileManager.default.fileExists(atPath: from + suffix) {
-            try FileManager.default.copyItem(atPath: from + suffix, toPath: path + suffix)
-        }
-        try self.database.close()
-        self.database = try StateDatabase(path: path, durability: .os)
-        self.store = EmbeddedTwinStore(self.database, limits: Limits())
-        self.identities = EmbeddedIdentityStore(self.database, limits: Limits())
+        try self.disk.crash()
+        self.store = EmbeddedTwinStore(self.disk.database, limits: Limits())
+        self.identities = EmbeddedIdentityStore(self.disk.database, limits: Limits())
     }
 
     // MARK: Checks
