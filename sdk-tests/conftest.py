@@ -56,6 +56,21 @@ def own_hub(tmp_path):
         hub.close()
 
 
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """A hub that lets devices ask for faults."""
+    hub = Hub(tmp_path_factory.mktemp("bench") / "data", "--plain", "--set", "faultInjection.enabled=true")
+    try:
+        yield hub.start()
+    finally:
+        hub.close()
+
+
+@pytest.fixture
+def faulty(bench):
+    return make_device(bench, "faulty")
+
+
 @pytest.fixture
 def proxy(hub, second_address):
     """A network between clients and the hub that fails on command; clients connect to its address."""

@@ -15,26 +15,10 @@ from proton.utils import LinkDetached, SendException
 
 from support.amqp import Gateway, uamqp_authentication
 from support.devices import make_device
-from support.program import Hub
 from support.reading import eventually, read
 
 PREFIX = "AzIoTHub_FaultOperation"
 ENDS = (LinkDetached, SendException, ConnectionException)
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    """A hub that lets devices ask for faults."""
-    hub = Hub(tmp_path_factory.mktemp("bench") / "data", "--plain", "--set", "faultInjection.enabled=true")
-    try:
-        yield hub.start()
-    finally:
-        hub.close()
-
-
-@pytest.fixture
-def faulty(bench):
-    return make_device(bench, "faulty")
 
 
 def ask(identity, kind, delay=0, duration=0):

@@ -7,25 +7,16 @@
 import time
 
 import pytest
-from azure.iot.device import Message
 from azure.iot.hub.models import Twin, TwinProperties
 
 from support import tokens
-from support.clients import SHAPES, TWO_SHAPES, Client, Shape
+from support.clients import SHAPES, TWO_SHAPES, Client, Shape, message
 from support.devices import registry
 from support.reading import eventually, read
 
 
 def desired(properties: dict) -> Twin:
     return Twin(properties=TwinProperties(desired=properties))
-
-
-def message(body, *, properties=None, **fields) -> Message:
-    made = Message(body)
-    for name, value in fields.items():
-        setattr(made, name, value)
-    made.custom_properties.update(properties or {})
-    return made
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -14,6 +14,7 @@ from azure.iot.device import IoTHubDeviceClient, Message
 from azure.iot.device.aio import IoTHubDeviceClient as AsyncDeviceClient
 from azure.iot.device.exceptions import ConnectionDroppedError, ConnectionFailedError, NoConnectionError
 
+from support.clients import message
 from support.reading import READERS, Reading, ends, read
 
 SIGN_INS = ["connection string", "symmetric key", "SAS token"]
@@ -26,14 +27,6 @@ def make_client(shape, device, sign_in):
     if sign_in == "symmetric key":
         return shape.create_from_symmetric_key(device.key, device.hub.host, device.id, **trust)
     return shape.create_from_sastoken(device.token(), **trust)
-
-
-def message(body, *, properties=None, **fields) -> Message:
-    made = Message(body)
-    for name, value in fields.items():
-        setattr(made, name, value)
-    made.custom_properties.update(properties or {})
-    return made
 
 
 # What a device may send that is odd: (name, message, what a reader must see besides the body).

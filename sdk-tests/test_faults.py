@@ -11,25 +11,9 @@ from azure.iot.device import IoTHubDeviceClient, Message
 
 from support import mqtt
 from support.devices import make_device
-from support.program import Hub
 from support.reading import eventually, read
 
 PREFIX = "AzIoTHub_FaultOperation"
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    """A hub that lets devices ask for faults."""
-    hub = Hub(tmp_path_factory.mktemp("bench") / "data", "--plain", "--set", "faultInjection.enabled=true")
-    try:
-        yield hub.start()
-    finally:
-        hub.close()
-
-
-@pytest.fixture
-def faulty(bench):
-    return make_device(bench, "faulty")
 
 
 def topic(device, kind, delay=0, duration=0) -> str:

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 
-from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, MethodResponse
+from azure.iot.device import IoTHubDeviceClient, IoTHubModuleClient, Message, MethodResponse
 from azure.iot.device.aio import IoTHubDeviceClient as AsyncDeviceClient
 from azure.iot.device.aio import IoTHubModuleClient as AsyncModuleClient
 from azure.iot.device.exceptions import ConnectionDroppedError, NoConnectionError
@@ -39,6 +39,15 @@ class Shape:
 SHAPES = [Shape(a, w, t) for a in (False, True) for w in (False, True) for t in (False, True)]
 # Enough where a test is about the hub and not about the client: both halves of the SDK, both transports.
 TWO_SHAPES = [Shape(), Shape(asynchronous=True, websockets=True)]
+
+
+def message(body, *, properties=None, **fields) -> Message:
+    """A message of the device SDK with properties and any of its fields."""
+    made = Message(body)
+    for name, value in fields.items():
+        setattr(made, name, value)
+    made.custom_properties.update(properties or {})
+    return made
 
 
 class _Loop:
